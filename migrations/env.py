@@ -1,0 +1,38 @@
+"""Run migrations on the connection that the caller hands over.
+
+`interview-server migrate` opens it (server.database.migrate); there is no other way in, so
+no second place reads the settings.
+"""
+
+from typing import Any
+
+from alembic import context
+
+import server.agent.models
+import server.auth.models
+import server.catalogue.models
+import server.rentals.models  # noqa: F401  # the four imports fill Base.metadata
+from server.database.base import Base
+
+
+def include_object(
+    _object: object, name: str | None, kind: str, _reflected: object, _compare_to: object
+) -> bool:
+    """Leave the search index out: its table has another shape on each database."""
+    return not (kind == "table" and (name or "").startswith("film_fts"))
+
+
+def run(connection: Any) -> None:
+    """Migrate in one transaction."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        include_object=include_object,
+        compare_server_default=False,
+        transaction_per_migration=False,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run(context.config.attributes["connection"])

@@ -1,0 +1,257 @@
+"""The film catalogue: its things, and what can be asked of it.
+
+Row numbers are Pagila's; `films/17` on the wire is `film_id` 17 here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from server.catalogue.filters import Fields, Filter, OrderTerm, parse_filter, parse_order_by
+from server.catalogue.search import search_terms
+from server.core.errors import FieldViolation, ResourceNotFound, ValidationFailed
+from server.core.paging import Page, PageRequest
+
+T = TypeVar("T")
+
+FILM_TYPE = "interview-api/Film"
+CATEGORY_TYPE = "interview-api/Category"
+ACTOR_TYPE = "interview-api/Actor"
+LANGUAGE_TYPE = "interview-api/Language"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A referenced row with the words a person reads: 3, "Animation"."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A film with its language, categories and actors, each in the order of its text.
+
+    `length` is in minutes, `rental_duration` in days, money in US dollars.
+    """
+
+    film_id: int
+    title: str
+    description: str
+    release_year: int | None
+    language: Label
+    original_language: Label | None
+    rental_duration: int
+    rental_rate: Decimal
+    length: int | None
+    replacement_cost: Decimal
+    rating: str | None
+    special_features: tuple[str, ...]
+    streaming_available: bool
+    categories: tuple[Label, ...]
+    actors: tuple[Label, ...]
+    create_time: datetime
+    update_time: datetime
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A category and how many films are in it."""
+
+    category_id: int
+    name: str
+    film_count: int
+    update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """An actor and in how many films of the catalogue they play."""
+
+    actor_id: int
+    given_name: str
+    family_name: str
+    film_count: int
+    update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language that films are in."""
+
+    language_id: int
+    name: str
+    update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FilmMatch:
+    """A film that a search found.
+
+    `score` is between 0 and 1: the share of the query's words found, title counting double.
+    """
+
+    film: Film
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueNames:
+    """Every name a question may mention, for recognising them in free text."""
+
+    titles: tuple[Label, ...]
+    actors: tuple[Label, ...]
+    categories: tuple[Label, ...]
+    languages: tuple[Label, ...]
+
+
+class CatalogueRepository(Protocol):
+    """What the catalogue needs of a database. Each call is one read of its own."""
+
+    async def films_by_number(self, film_ids: Sequence[int]) -> dict[int, Film]:
+        """Return the films that exist, by number."""
+        ...
+
+    async def list_films(
+        self, page: PageRequest, where: Filter | None, order: Sequence[OrderTerm]
+    ) -> Page[Film]:
+        """Return a page of the films that meet the filter, in the order and then by number."""
+        ...
+
+    async def count_films(self, where: Filter | None) -> int:
+        """Return how many films meet the filter."""
+        ...
+
+    async def search_films(
+        self, terms: Sequence[str], page: PageRequest, where: Filter | None
+    ) -> Page[FilmMatch]:
+        """Return films with any of the terms: score descending, title, number."""
+        ...
+
+    async def list_categories(self, page: PageRequest) -> Page[Category]:
+        """Return categories by number."""
+        ...
+
+    async def category(self, category_id: int) -> Category | None:
+        """Return one category."""
+        ...
+
+    async def list_actors(self, page: PageRequest) -> Page[Actor]:
+        """Return actors by number."""
+        ...
+
+    async def actor(self, actor_id: int) -> Actor | None:
+        """Return one actor."""
+        ...
+
+    async def list_languages(self, page: PageRequest) -> Page[Language]:
+        """Return languages by number."""
+        ...
+
+    async def language(self, language_id: int) -> Language | None:
+        """Return one language."""
+        ...
+
+    async def names(self) -> CatalogueNames:
+        """Return every title, actor, category and language."""
+        ...
+
+
+class Catalogue:
+    """What a caller, a person's client or an agent's tool, may ask of the catalogue."""
+
+    def __init__(self, repository: CatalogueRepository, fields: Fields) -> None:
+        self._repository = repository
+        self._fields = fields
+
+    async def get_film(self, film_id: int) -> Film:
+        """Return one film.
+
+        Raises:
+            ResourceNotFound: there is no such film.
+        """
+        films = await self._repository.films_by_number([film_id])
+        if film_id not in films:
+            raise ResourceNotFound(FILM_TYPE, f"films/{film_id}")
+        return films[film_id]
+
+    async def batch_get_films(self, film_ids: Sequence[int]) -> list[Film]:
+        """Return the films in the order asked, all or none (AIP-231).
+
+        Raises:
+            ResourceNotFound: one of them does not exist; the first missing one is named.
+        """
+        films = await self._repository.films_by_number(film_ids)
+        for film_id in film_ids:
+            if film_id not in films:
+                raise ResourceNotFound(FILM_TYPE, f"films/{film_id}")
+        return [films[film_id] for film_id in film_ids]
+
+    async def list_films(
+        self, page: PageRequest, *, where: str = "", order_by: str = "", count: bool = False
+    ) -> Page[Film]:
+        """Return a page of the films that meet a filter (AIP-160) in an order (AIP-132).
+
+        Raises:
+            DomainError: FILTER_* or ORDER_BY_INVALID, with the position and what is allowed.
+        """
+        condition = parse_filter(where, self._fields)
+        order = parse_order_by(order_by, self._fields)
+        found = await self._repository.list_films(page, condition, order)
+        if not count:
+            return found
+        return replace(found, total_size=await self._repository.count_films(condition))
+
+    async def search_films(
+        self, query: str, page: PageRequest, *, where: str = ""
+    ) -> Page[FilmMatch]:
+        """Return films whose title or description has any of the query's words, best first.
+
+        Raises:
+            ValidationFailed: the query holds no word at all.
+        """
+        terms = search_terms(query)
+        if not terms:
+            raise ValidationFailed([FieldViolation("query", "must hold at least one word")])
+        return await self._repository.search_films(terms, page, parse_filter(where, self._fields))
+
+    async def list_categories(self, page: PageRequest) -> Page[Category]:
+        """Return categories by number."""
+        return await self._repository.list_categories(page)
+
+    async def get_category(self, category_id: int) -> Category:
+        """Return one category, or raise ResourceNotFound."""
+        return _found(
+            await self._repository.category(category_id), CATEGORY_TYPE, f"categories/{category_id}"
+        )
+
+    async def list_actors(self, page: PageRequest) -> Page[Actor]:
+        """Return actors by number."""
+        return await self._repository.list_actors(page)
+
+    async def get_actor(self, actor_id: int) -> Actor:
+        """Return one actor, or raise ResourceNotFound."""
+        return _found(await self._repository.actor(actor_id), ACTOR_TYPE, f"actors/{actor_id}")
+
+    async def list_languages(self, page: PageRequest) -> Page[Language]:
+        """Return languages by number."""
+        return await self._repository.list_languages(page)
+
+    async def get_language(self, language_id: int) -> Language:
+        """Return one language, or raise ResourceNotFound."""
+        return _found(
+            await self._repository.language(language_id), LANGUAGE_TYPE, f"languages/{language_id}"
+        )
+
+    async def names(self) -> CatalogueNames:
+        """Return every name that a question may mention."""
+        return await self._repository.names()
+
+
+def _found(row: T | None, resource_type: str, name: str) -> T:
+    if row is None:
+        raise ResourceNotFound(resource_type, name)
+    return row

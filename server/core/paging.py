@@ -1,0 +1,28 @@
+"""A page of a list, and where it starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+Key = tuple[str | int | float | None, ...]
+"""The sort keys of one row; the last is the row's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """How many rows at most, and the keys of the row before the first (None: from the start)."""
+
+    size: int
+    after: Key | None = None
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Rows in order, and the keys after which the next page starts (None: this is the last)."""
+
+    rows: Sequence[T]
+    next_after: Key | None = None
+    total_size: int | None = None

@@ -1,0 +1,116 @@
+"""Bring a database's schema to this version's, one process at a time.
+
+Four replicas may start at once: the first migrates, the others wait and find it done.
+Alembic itself has no lock.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+_LOCK_KEY = 0x696E74657276
+"""Names our advisory lock in PostgreSQL: the bytes of "interv"."""
+_LOCK_WAIT_SECONDS = 120
+
+
+async def upgrade(url: str | URL, revision: str = "head") -> None:
+    """Migrate forward to a revision; does nothing where the schema is there already."""
+    await _locked(make_url(url), lambda config: command.upgrade(config, revision))
+
+
+async def downgrade(url: str | URL, revision: str) -> None:
+    """Migrate back to a revision (`base`: to an empty schema)."""
+    await _locked(make_url(url), lambda config: command.downgrade(config, revision))
+
+
+async def adopt(url: str | URL) -> None:
+    """Take over a database restored from Pagila: its tables stand for revision 0001."""
+
+    def stamp_then_upgrade(config: Config) -> None:
+        command.stamp(config, "0001")
+        command.upgrade(config, "head")
+
+    await _locked(make_url(url), stamp_then_upgrade)
+
+
+async def current_revision(url: str | URL) -> str | None:
+    """Return the schema's revision; None for a database that was never migrated."""
+    async with _connection(make_url(url)) as connection:
+        return await connection.run_sync(
+            lambda sync: MigrationContext.configure(sync).get_current_revision()
+        )
+
+
+def head_revision() -> str:
+    """Return the revision that this version of the program needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise RuntimeError(f"no migrations in {MIGRATIONS}")
+    return head
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+async def _locked(url: URL, action: Callable[[Config], None]) -> None:
+    lock = _file_lock if url.get_backend_name() == "sqlite" else _advisory_lock
+    async with lock(url), _connection(url) as connection:
+        await connection.run_sync(lambda sync: action(_config(sync)))
+        await connection.commit()
+
+
+@asynccontextmanager
+async def _connection(url: URL, **options: Any) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True, **options)
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def _advisory_lock(url: URL) -> AsyncIterator[None]:
+    # On its own connection and outside a transaction: a migration that fails must not
+    # leave the lock behind, and one that commits must not let go of it too early.
+    async with _connection(url, isolation_level="AUTOCOMMIT") as connection:
+        await connection.execute(text(f"SET lock_timeout = '{_LOCK_WAIT_SECONDS}s'"))
+        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
+        yield
+
+
+@asynccontextmanager
+async def _file_lock(url: URL) -> AsyncIterator[None]:
+    database = Path(url.database or "")
+    await asyncio.to_thread(database.parent.mkdir, parents=True, exist_ok=True)
+    side_file = database.with_name(database.name + ".migrate-lock")
+    lock = await asyncio.to_thread(_begin_immediate, side_file)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(lock.close)
+
+
+def _begin_immediate(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=_LOCK_WAIT_SECONDS, check_same_thread=False)
+    connection.isolation_level = None
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
