@@ -53,7 +53,7 @@ from server.catalogue.filter_types import (
 )
 
 _ASCII_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
-_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+_COMPARE: Mapping[str, Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -220,10 +220,10 @@ def _test(
             return found.in_([_bound(found, stored(value)) for value in node.values])
         case Has():
             return found == _bound(found, stored(node.value))
-        case Comparison(value=Pattern() as pattern):
-            return _matches(found, pattern)
-        case Comparison(value=value):
-            return _compared(found, node.operator, stored(value))
+        case Comparison():
+            if isinstance(node.value, Pattern):
+                return _matches(found, node.value)
+            return _compared(found, node.operator, stored(node.value))
 
 
 def _compared(found: ColumnElement[Any], sign: str, value: Value) -> ColumnElement[bool]:

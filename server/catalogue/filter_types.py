@@ -1,7 +1,8 @@
 """What a list can be filtered and ordered by, and what a filter says once it is read."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -89,7 +90,7 @@ class Comparison:
     field: str
     operator: Operator
     value: Value | Pattern
-    position: int = field(default=0, compare=False)
+    position: int = dataclasses.field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Table, insert
@@ -84,20 +85,20 @@ def _film(film_id: int, chance: random.Random) -> FilmRow:
 _CHANCE = random.Random(17)
 FILMS: Sequence[FilmRow] = [_film(number, _CHANCE) for number in range(1, 41)]
 
-_SORTED = {"filterable": True, "sortable": True}
+_sorted = partial(FieldSpec, filterable=True, sortable=True)
 _RATING = tuple(RATINGS)
 FIELDS: Fields = {
-    "name": FieldSpec(FieldKind.RESOURCE_NAME, **_SORTED, prefix="films/"),
-    "title": FieldSpec(FieldKind.STRING, **_SORTED, text_searchable=True),
+    "name": _sorted(FieldKind.RESOURCE_NAME, prefix="films/"),
+    "title": _sorted(FieldKind.STRING, text_searchable=True),
     "description": FieldSpec(FieldKind.STRING, text_searchable=True),
-    "release_year": FieldSpec(FieldKind.YEAR, **_SORTED),
+    "release_year": _sorted(FieldKind.YEAR),
     "language": FieldSpec(FieldKind.RESOURCE_NAME, filterable=True, prefix="languages/"),
     "original_language": FieldSpec(FieldKind.RESOURCE_NAME, filterable=True, prefix="languages/"),
-    "rental_duration_days": FieldSpec(FieldKind.NUMBER, **_SORTED),
-    "rental_rate": FieldSpec(FieldKind.MONEY, **_SORTED),
-    "length_minutes": FieldSpec(FieldKind.NUMBER, **_SORTED),
-    "replacement_cost": FieldSpec(FieldKind.MONEY, **_SORTED),
-    "rating": FieldSpec(FieldKind.ENUM, **_SORTED, enum_values=_RATING, prefix="FILM_RATING_"),
+    "rental_duration_days": _sorted(FieldKind.NUMBER),
+    "rental_rate": _sorted(FieldKind.MONEY),
+    "length_minutes": _sorted(FieldKind.NUMBER),
+    "replacement_cost": _sorted(FieldKind.MONEY),
+    "rating": _sorted(FieldKind.ENUM, enum_values=_RATING, prefix="FILM_RATING_"),
     "special_features": FieldSpec(
         FieldKind.ENUM,
         filterable=True,
@@ -114,9 +115,9 @@ FIELDS: Fields = {
     "labels.original_language": FieldSpec(FieldKind.STRING, filterable=True),
     "labels.categories": FieldSpec(FieldKind.STRING, filterable=True, repeated=True),
     "labels.actors": FieldSpec(FieldKind.STRING, filterable=True, repeated=True),
-    "create_time": FieldSpec(FieldKind.TIMESTAMP, **_SORTED),
-    "update_time": FieldSpec(FieldKind.TIMESTAMP, **_SORTED),
-    "delete_time": FieldSpec(FieldKind.TIMESTAMP, **_SORTED),
+    "create_time": _sorted(FieldKind.TIMESTAMP),
+    "update_time": _sorted(FieldKind.TIMESTAMP),
+    "delete_time": _sorted(FieldKind.TIMESTAMP),
 }
 
 VALUES: Mapping[str, Callable[[FilmRow], Sequence[Any]]] = {
