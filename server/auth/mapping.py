@@ -1,0 +1,158 @@
+"""Sign-in between the contract and the domain."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import AfterValidator, BaseModel, Field
+
+from server.auth.domain import ACTIVE, User, checked_email
+from server.auth.sign_in import Login, TokenPair
+from server.core.principal import Principal
+from server.generated.interview.auth.v1 import auth_service_pb2 as auth
+from server.generated.interview.auth.v1 import resources_pb2 as resources
+from server.generated.interview.options.v1 import options_pb2 as options
+from server.rpc.validation import validated
+
+MAX_PASSWORD_BYTES: Final = 1024
+"""Above what any password can have, so that a long one is answered like a wrong one."""
+
+
+def _password(text: str) -> str:
+    if not text:
+        raise ValueError("must be set")
+    if len(text.encode("utf-8")) > MAX_PASSWORD_BYTES:
+        raise ValueError(f"must have at most {MAX_PASSWORD_BYTES} bytes")
+    return text
+
+
+def _email(text: str) -> str:
+    if not text:
+        raise ValueError("must be set")
+    return checked_email(text)
+
+
+def _line(text: str) -> str:
+    if text and not text.isprintable():
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def _no_scopes(scopes: list[str]) -> list[str]:
+    # A token that can do more than was asked for would be worse than none.
+    if scopes:
+        raise ValueError("must be empty: tokens carry all permissions of the user's roles")
+    return scopes
+
+
+def _uuid_if_set(text: str) -> str:
+    if text:
+        try:
+            UUID(text)
+        except ValueError:
+            raise ValueError("must be a UUID") from None
+    return text
+
+
+class LoginCommand(BaseModel):
+    """The rules of LoginRequest."""
+
+    email: Annotated[str, AfterValidator(_email)]
+    password: Annotated[str, AfterValidator(_password), Field(repr=False)]
+    device_label: Annotated[str, Field(max_length=64), AfterValidator(_line)]
+    scopes: Annotated[list[str], AfterValidator(_no_scopes)]
+
+
+class RefreshCommand(BaseModel):
+    """The rules of RefreshTokenRequest."""
+
+    refresh_token: Annotated[str, Field(min_length=16, max_length=512, repr=False)]
+    request_id: Annotated[str, AfterValidator(_uuid_if_set)]
+
+
+def login_command(request: auth.LoginRequest) -> LoginCommand:
+    """Read a LoginRequest; raises ValidationFailed."""
+    return validated(
+        LoginCommand,
+        {
+            "email": request.email,
+            "password": request.password,
+            "device_label": request.device_label,
+            "scopes": list(request.scopes),
+        },
+    )
+
+
+def refresh_command(request: auth.RefreshTokenRequest) -> RefreshCommand:
+    """Read a RefreshTokenRequest; raises ValidationFailed."""
+    return validated(
+        RefreshCommand,
+        {"refresh_token": request.refresh_token, "request_id": request.request_id},
+    )
+
+
+def login_response(login: Login) -> auth.LoginResponse:
+    """Write a LoginResponse."""
+    return auth.LoginResponse(
+        tokens=token_pair(login.tokens),
+        user=user_message(login.user),
+        login_session=_session_name(login.user.user_id, login.session.session_id),
+    )
+
+
+def token_pair(tokens: TokenPair) -> auth.TokenPair:
+    """Write a TokenPair."""
+    return auth.TokenPair(
+        access_token=tokens.access_token,
+        access_expire_time=_timestamp(tokens.access_expire_time),
+        refresh_token=tokens.refresh_token,
+        refresh_expire_time=_timestamp(tokens.refresh_expire_time),
+        token_type="Bearer",  # noqa: S106  # RFC 6750's name of the kind, not a secret
+        refresh_after=_duration(tokens.refresh_after),
+    )
+
+
+def principal_message(principal: Principal, user: User) -> auth.Principal:
+    """Write a Principal: the user as kept now, the rest as the credential says."""
+    return auth.Principal(
+        user=user_message(user),
+        permissions=sorted(principal.permissions),
+        credential_kind=options.CREDENTIAL_KIND_ACCESS_TOKEN,
+        auth_time=_timestamp(principal.auth_time),
+        expire_time=_timestamp(principal.expire_time),
+        login_session=_session_name(principal.user_id, principal.session_id),
+    )
+
+
+def user_message(user: User) -> resources.User:
+    """Write a User."""
+    active = user.state == ACTIVE
+    return resources.User(
+        name=user.name,
+        email=user.email,
+        display_name=user.display_name,
+        roles=[f"roles/{role}" for role in user.roles],
+        state=resources.USER_STATE_ACTIVE if active else resources.USER_STATE_SUSPENDED,
+        create_time=_timestamp(user.create_time),
+        update_time=_timestamp(user.update_time),
+        last_login_time=_timestamp(user.last_login_time) if user.last_login_time else None,
+        password_change_time=_timestamp(user.password_change_time),
+    )
+
+
+def _session_name(user_id: UUID, session_id: UUID) -> str:
+    return f"users/{user_id}/loginSessions/{session_id}"
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def _duration(span: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(span)
+    return message

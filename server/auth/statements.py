@@ -1,0 +1,114 @@
+"""The SQL of sign-in: constant statements, built once.
+
+`at` is the present moment, `owner` a user's and `session` a login session's id.
+"""
+
+from typing import Final
+
+from sqlalchemy import bindparam, exists, func, insert, select, update
+
+from server.auth.domain import ACTIVE
+from server.auth.models import AppUser, AppUserRole
+from server.auth.models import LoginSession as SessionRow
+from server.auth.models import RefreshToken as TokenRow
+
+_NOW: Final = bindparam("at", type_=AppUser.create_time.type)
+
+_ROLES = (
+    select(func.aggregate_strings(AppUserRole.role, ","))
+    .where(AppUserRole.user_id == AppUser.user_id)
+    .scalar_subquery()
+    .label("roles")
+)
+_USER = (
+    AppUser.user_id,
+    AppUser.email,
+    AppUser.display_name,
+    _ROLES,
+    AppUser.state,
+    AppUser.create_time,
+    AppUser.update_time,
+    AppUser.last_login_time,
+    AppUser.password_change_time,
+)
+_SESSION = (
+    SessionRow.session_id,
+    SessionRow.device_label,
+    SessionRow.user_agent,
+    SessionRow.ip_address,
+    SessionRow.create_time.label("session_create_time"),
+    SessionRow.expire_time,
+    SessionRow.revoke_time,
+)
+_SIGNED_IN = select(*_USER, *_SESSION).join_from(
+    AppUser, SessionRow, SessionRow.user_id == AppUser.user_id
+)
+
+ACCOUNT = select(*_USER, AppUser.password_hash).where(AppUser.email == bindparam("address"))
+USERS = select(*_USER)
+SESSION_OF_USER = _SIGNED_IN.where(
+    SessionRow.session_id == bindparam("session"), AppUser.user_id == bindparam("owner")
+)
+SESSION_OF_TOKEN = (
+    _SIGNED_IN.join(TokenRow, TokenRow.session_id == SessionRow.session_id)
+    .add_columns(TokenRow.use_time)
+    .where(TokenRow.token_hash == bindparam("hash"))
+)
+
+ADD_USER = insert(AppUser)
+ADD_ROLE = insert(AppUserRole)
+ADD_SESSION = insert(SessionRow)
+ADD_TOKEN = insert(TokenRow)
+
+NOTE_LOGIN = (
+    update(AppUser)
+    .where(
+        AppUser.user_id == bindparam("owner"),
+        AppUser.state == ACTIVE,
+        AppUser.password_hash == bindparam("verified_hash"),
+    )
+    .values(last_login_time=_NOW)
+)
+USE_TOKEN = (
+    update(TokenRow)
+    .where(
+        TokenRow.token_hash == bindparam("hash"),
+        TokenRow.use_time.is_(None),
+        TokenRow.expire_time > _NOW,
+        exists().where(
+            SessionRow.session_id == TokenRow.session_id,
+            SessionRow.revoke_time.is_(None),
+            SessionRow.expire_time > _NOW,
+            AppUser.user_id == SessionRow.user_id,
+            AppUser.state == ACTIVE,
+        ),
+    )
+    .values(use_time=_NOW)
+)
+NOTE_REFRESH = (
+    update(SessionRow)
+    .where(SessionRow.session_id == bindparam("session"), SessionRow.revoke_time.is_(None))
+    .values(last_refresh_time=_NOW)
+)
+REVOKE_SESSION = (
+    update(SessionRow)
+    .where(SessionRow.session_id == bindparam("session"), SessionRow.revoke_time.is_(None))
+    .values(revoke_time=_NOW)
+)
+REVOKE_SESSIONS = (
+    update(SessionRow)
+    .where(SessionRow.user_id == bindparam("owner"), SessionRow.revoke_time.is_(None))
+    .values(revoke_time=_NOW)
+)
+REVOKED_AT = select(SessionRow.session_id).where(
+    SessionRow.user_id == bindparam("owner"), SessionRow.revoke_time == _NOW
+)
+SET_PASSWORD = (
+    update(AppUser)
+    .where(AppUser.user_id == bindparam("owner"))
+    .values(password_hash=bindparam("new_hash"), password_change_time=_NOW, update_time=_NOW)
+)
+TOUCH_USER = update(AppUser).where(AppUser.user_id == bindparam("owner")).values(update_time=_NOW)
+HAS_ROLE = select(AppUserRole.role).where(
+    AppUserRole.user_id == bindparam("owner"), AppUserRole.role == bindparam("wanted")
+)
