@@ -3,7 +3,7 @@
 Everything that knows Semantic Kernel or a model's HTTP lives behind `ChatEngine`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -161,7 +161,10 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnFinished:
-    """The last event of a turn that was answered: the whole text and who said it."""
+    """The last event of a turn that was answered: who answered, and the whole answer.
+
+    `text` is every TextDelta since that agent was activated, joined.
+    """
 
     agent: str
     text: str
@@ -212,15 +215,16 @@ class ChatEngine(Protocol):
         """The agents, the entry agent first."""
         ...
 
-    def run_turn(self, request: TurnRequest) -> AsyncIterator[EngineEvent]:
+    def run_turn(self, request: TurnRequest) -> AsyncGenerator[EngineEvent, None]:
         """Answer one message; ends with TurnFinished.
 
-        Closing the iterator or cancelling the task that reads it stops the model's HTTP
-        stream and leaves no task behind.
+        Read it inside `contextlib.aclosing`. Closing it, or cancelling the task that reads it,
+        stops the model's HTTP stream and leaves no task behind. A reader that is slow slows
+        the model down: at most a few dozen events wait.
 
         Raises:
-            DomainError: MODEL_UNAVAILABLE, TURN_TIMEOUT, TURN_BUDGET_EXHAUSTED or
-                CONTENT_BLOCKED.
+            DomainError: MODEL_UNAVAILABLE, TURN_TIMEOUT, TURN_BUDGET_EXHAUSTED,
+                CONTENT_BLOCKED, or what the catalogue raised where no tool can answer it.
         """
         ...
 

@@ -11,7 +11,7 @@ from server.database.types import UtcDateTime
 
 
 class ChatSession(Base):
-    """A conversation of one user. `config` is a serialized SessionConfig."""
+    """A conversation of one user. `config` is JSON."""
 
     __tablename__ = "chat_session"
     __table_args__ = (Index("idx_chat_session_owner_id", "owner_id", "create_time"),)
@@ -30,7 +30,7 @@ class ChatTurn(Base):
     """One user message and the answer to it.
 
     `state` is queued, running, completed, cancelled or failed; `tool_summary` tells the
-    next turn's agents what the tools returned; `usage` is a serialized Usage.
+    next turn's agents what the tools returned; `usage` is JSON.
     """
 
     __tablename__ = "chat_turn"

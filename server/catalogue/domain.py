@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from server.catalogue.filters import Fields, Filter, OrderTerm, parse_filter, parse_order_by
 from server.catalogue.search import search_terms
+from server.core.clock import Clock
 from server.core.errors import FieldViolation, ResourceNotFound, ValidationFailed
 from server.core.paging import Page, PageRequest
 
@@ -91,7 +92,8 @@ class Language:
 class FilmMatch:
     """A film that a search found.
 
-    `score` is between 0 and 1: the share of the query's words found, title counting double.
+    `score` is above 0 and at most 1: the mean over the query's words of 1 for a word in the
+    title, 2/3 for one in the description alone, 0 for a word that is in neither.
     """
 
     film: Film
@@ -116,9 +118,17 @@ class CatalogueRepository(Protocol):
         ...
 
     async def list_films(
-        self, page: PageRequest, where: Filter | None, order: Sequence[OrderTerm]
+        self,
+        page: PageRequest,
+        where: Filter | None,
+        order: Sequence[OrderTerm],
+        *,
+        full: bool,
     ) -> Page[Film]:
-        """Return a page of the films that meet the filter, in the order and then by number."""
+        """Return a page of the films that meet the filter, in the order and then by number.
+
+        Without `full`, description and actors are left empty.
+        """
         ...
 
     async def count_films(self, where: Filter | None) -> int:
@@ -126,7 +136,7 @@ class CatalogueRepository(Protocol):
         ...
 
     async def search_films(
-        self, terms: Sequence[str], page: PageRequest, where: Filter | None
+        self, terms: Sequence[str], page: PageRequest, where: Filter | None, *, full: bool
     ) -> Page[FilmMatch]:
         """Return films with any of the terms: score descending, title, number."""
         ...
@@ -163,9 +173,10 @@ class CatalogueRepository(Protocol):
 class Catalogue:
     """What a caller, a person's client or an agent's tool, may ask of the catalogue."""
 
-    def __init__(self, repository: CatalogueRepository, fields: Fields) -> None:
+    def __init__(self, repository: CatalogueRepository, fields: Fields, clock: Clock) -> None:
         self._repository = repository
         self._fields = fields
+        self._clock = clock
 
     async def get_film(self, film_id: int) -> Film:
         """Return one film.
@@ -191,22 +202,30 @@ class Catalogue:
         return [films[film_id] for film_id in film_ids]
 
     async def list_films(
-        self, page: PageRequest, *, where: str = "", order_by: str = "", count: bool = False
+        self,
+        page: PageRequest,
+        *,
+        where: str = "",
+        order_by: str = "",
+        full: bool = True,
+        count: bool = False,
     ) -> Page[Film]:
         """Return a page of the films that meet a filter (AIP-160) in an order (AIP-132).
+
+        Without `full`, description and actors are left empty.
 
         Raises:
             DomainError: FILTER_* or ORDER_BY_INVALID, with the position and what is allowed.
         """
-        condition = parse_filter(where, self._fields)
+        condition = parse_filter(where, self._fields, self._clock())
         order = parse_order_by(order_by, self._fields)
-        found = await self._repository.list_films(page, condition, order)
+        found = await self._repository.list_films(page, condition, order, full=full)
         if not count:
             return found
         return replace(found, total_size=await self._repository.count_films(condition))
 
     async def search_films(
-        self, query: str, page: PageRequest, *, where: str = ""
+        self, query: str, page: PageRequest, *, where: str = "", full: bool = True
     ) -> Page[FilmMatch]:
         """Return films whose title or description has any of the query's words, best first.
 
@@ -216,7 +235,8 @@ class Catalogue:
         terms = search_terms(query)
         if not terms:
             raise ValidationFailed([FieldViolation("query", "must hold at least one word")])
-        return await self._repository.search_films(terms, page, parse_filter(where, self._fields))
+        condition = parse_filter(where, self._fields, self._clock())
+        return await self._repository.search_films(terms, page, condition, full=full)
 
     async def list_categories(self, page: PageRequest) -> Page[Category]:
         """Return categories by number."""

@@ -37,10 +37,15 @@ async def downgrade(url: str | URL, revision: str) -> None:
 
 
 async def adopt(url: str | URL) -> None:
-    """Take over a database restored from Pagila: its tables stand for revision 0001."""
+    """Take over a database restored from Pagila: its tables stand for revision 0001.
+
+    A database that has a revision, maybe since a moment ago, is only upgraded.
+    """
 
     def stamp_then_upgrade(config: Config) -> None:
-        command.stamp(config, "0001")
+        connection = config.attributes["connection"]
+        if MigrationContext.configure(connection).get_current_revision() is None:
+            command.stamp(config, "0001")
         command.upgrade(config, "head")
 
     await _locked(make_url(url), stamp_then_upgrade)
@@ -72,9 +77,10 @@ def _config(connection: Connection | None = None) -> Config:
 
 async def _locked(url: URL, action: Callable[[Config], None]) -> None:
     lock = _file_lock if url.get_backend_name() == "sqlite" else _advisory_lock
-    async with lock(url), _connection(url) as connection:
+    # One transaction around all of it: Alembic by itself commits after each command, and a
+    # stamp must not stay where the upgrade after it fails.
+    async with lock(url), _connection(url) as connection, connection.begin():
         await connection.run_sync(lambda sync: action(_config(sync)))
-        await connection.commit()
 
 
 @asynccontextmanager

@@ -64,3 +64,6 @@ TextList = ARRAY(Text).with_variant(JSON(), "sqlite")
 
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit number; SQLite's INTEGER has 64 bits and alone can count up by itself."""
+
+IntegerList = ARRAY(Integer).with_variant(JSON(), "sqlite")
+"""A list of numbers as one parameter."""

@@ -187,6 +187,24 @@ async def test_what_cannot_be_adopted_is_said_and_left_as_it_was(
     assert await checksums(restored_url) == before
 
 
+async def test_an_adoption_that_the_database_refuses_leaves_no_revision(restored_url: str) -> None:
+    # An index of the name that the migration will give to its own: found only on the way.
+    await _execute(restored_url, "CREATE INDEX idx_film_title_bytes ON film (title)")
+    before = await checksums(restored_url)
+    code, out, err = await _adopt(restored_url)
+    assert (code, out) == (1, "")
+    assert "idx_film_title_bytes" in err
+    assert await checksums(restored_url) == before
+
+
+async def test_two_adoptions_at_once_both_end_well(restored_url: str) -> None:
+    before = await checksums(restored_url)
+    both = await asyncio.gather(_adopt(restored_url), _adopt(restored_url))
+    assert [(code, err) for code, _, err in both] == [(0, ""), (0, "")]
+    assert await migrate.current_revision(restored_url) == migrate.head_revision()
+    assert await checksums(restored_url, like=before) == before
+
+
 async def test_an_empty_database_is_not_adopted(postgresql_url: str) -> None:
     code, out, err = await _adopt(postgresql_url)
     assert (code, out) == (1, "")

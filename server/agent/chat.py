@@ -1,0 +1,181 @@
+"""The chat's protocol on one stream: the client's frames in, the session's responses out.
+
+One task reads frames, one runs turns, one stores and queues events; the stream's own task
+writes. A frame that cannot be done is answered FrameRejected and the stream goes on; a
+broken protocol, a lost credential or the end of the server end it with a status.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from server.agent.live import LiveSession
+from server.agent.requests import (
+    busy_policy,
+    check_user_message,
+    limits_of,
+)
+from server.core.clock import Clock
+from server.core.errors import DomainError, FieldViolation, Unauthenticated, ValidationFailed
+from server.core.principal import Principal
+from server.generated.interview.agent.v1 import chat_pb2
+from server.rpc.drain import server_draining
+from server.rpc.status import rich_status
+
+CREDENTIAL_WARNING = timedelta(seconds=60)
+DEADLINE_WARNING_SECONDS = 5.0
+
+
+class ChatStream:
+    """Follows a client's frames and the stream's clock for a live session."""
+
+    def __init__(
+        self,
+        live: LiveSession,
+        principal: Principal,
+        *,
+        clock: Clock,
+        authenticate: Callable[[str], Principal],
+        request_id: str,
+    ) -> None:
+        self._live = live
+        self._principal = principal
+        self._clock = clock
+        self._authenticate = authenticate
+        self._request_id = request_id
+        self._renewed = asyncio.Event()
+
+    async def read(self, frames: AsyncIterator[chat_pb2.ChatRequest]) -> None:
+        """Handle every frame behind the first; at half-close, let the turns end."""
+        async for frame in frames:
+            await self._live.outbox.room()
+            try:
+                self._handle(frame)
+            except DomainError as error:
+                if error.reason == "PROTOCOL_VIOLATION":
+                    raise
+                status = rich_status(error, self._request_id)
+                self._live.send(
+                    in_reply_to=frame.frame_id,
+                    frame_rejected=chat_pb2.FrameRejected(status=status),
+                )
+        self._live.conversation.close()
+
+    async def watch_credential(self) -> None:
+        """Warn before the credential expires, and end the stream when it has."""
+        while True:
+            expire_time = self._principal.expire_time
+            if await self._renewed_before(expire_time - CREDENTIAL_WARNING):
+                continue
+            self._live.send(
+                credential_expiring=chat_pb2.CredentialExpiring(expire_time=expire_time)
+            )
+            if await self._renewed_before(expire_time):
+                continue
+            self._go_away(chat_pb2.GO_AWAY_REASON_CREDENTIAL_EXPIRED, timedelta())
+            raise Unauthenticated(
+                "the access token expired; sign in again and resume the session",
+                reason="TOKEN_EXPIRED",
+                metadata={"expired_at": expire_time.isoformat()},
+            )
+
+    async def watch_drain(self, draining: asyncio.Event, grace: timedelta) -> None:
+        """When the server is asked to stop, finish the running turn and end the stream."""
+        await draining.wait()
+        self._live.final_error = server_draining()
+        self._go_away(chat_pb2.GO_AWAY_REASON_SERVER_DRAINING, grace)
+        self._live.drain()
+
+    async def watch_deadline(self, seconds: float) -> None:
+        """Say it before the call's own deadline ends the stream."""
+        await asyncio.sleep(max(0.0, seconds - DEADLINE_WARNING_SECONDS))
+        left = min(seconds, DEADLINE_WARNING_SECONDS)
+        self._go_away(chat_pb2.GO_AWAY_REASON_DEADLINE, timedelta(seconds=left))
+
+    async def _renewed_before(self, moment: datetime) -> bool:
+        self._renewed.clear()
+        try:
+            async with asyncio.timeout((moment - self._clock()).total_seconds()):
+                await self._renewed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _handle(self, frame: chat_pb2.ChatRequest) -> None:
+        match frame.WhichOneof("frame"):
+            case "user_message":
+                self._user_message(frame)
+            case "cancel_turn":
+                self._cancel_turn(frame)
+            case "ping":
+                self._ping(frame)
+            case "refresh_credential":
+                self._refresh_credential(frame)
+            case "end_session":
+                self._live.end_session()
+            case "ack":
+                pass  # nothing is held back for acknowledgements: max_unacked_events is 0
+            case other:
+                raise protocol_violation("user_message, cancel_turn, ping or end_session", other)
+
+    def _user_message(self, frame: chat_pb2.ChatRequest) -> None:
+        message = frame.user_message
+        turn_id = check_user_message(message)
+        fresh = self._live.conversation.submit(
+            turn_id,
+            message.text,
+            busy_policy(message),
+            limits_of(message.budget, self._live.session.options.limits),
+            frame.frame_id,
+        )
+        if not fresh:
+            self._accept(frame, no_effect=True)
+
+    def _cancel_turn(self, frame: chat_pb2.ChatRequest) -> None:
+        sent = frame.cancel_turn.turn_id
+        try:
+            turn_id = UUID(sent) if sent else None
+        except ValueError:
+            raise ValidationFailed(
+                [FieldViolation("cancel_turn.turn_id", "must be a UUID, or empty for any turn")]
+            ) from None
+        cancelled = self._live.conversation.cancel(turn_id)
+        self._accept(frame, no_effect=not cancelled)
+
+    def _ping(self, frame: chat_pb2.ChatRequest) -> None:
+        if len(frame.ping.payload) > 64:
+            raise ValidationFailed([FieldViolation("ping.payload", "must have at most 64 bytes")])
+        self._live.send(in_reply_to=frame.frame_id, pong=chat_pb2.Pong(payload=frame.ping.payload))
+
+    def _refresh_credential(self, frame: chat_pb2.ChatRequest) -> None:
+        principal = self._authenticate(frame.refresh_credential.access_token)
+        if principal.user_id != self._principal.user_id:
+            raise Unauthenticated("the access token belongs to another user")
+        self._principal = principal
+        self._renewed.set()
+        self._accept(frame, no_effect=False)
+
+    def _accept(self, frame: chat_pb2.ChatRequest, *, no_effect: bool) -> None:
+        self._live.send(
+            in_reply_to=frame.frame_id,
+            frame_accepted=chat_pb2.FrameAccepted(no_effect=no_effect),
+        )
+
+    def _go_away(self, reason: chat_pb2.GoAwayReason, left: timedelta) -> None:
+        self._live.send(
+            go_away=chat_pb2.GoAway(
+                reason=reason,
+                time_left=left,
+                resume_after_sequence=self._live.session.last_sequence,
+            )
+        )
+
+
+def protocol_violation(expected: str, received: str | None) -> DomainError:
+    """Return the error of a frame that does not belong here."""
+    return DomainError(
+        f"expected {expected}, received {received or 'an empty or unknown frame'}",
+        reason="PROTOCOL_VIOLATION",
+        metadata={"expected": expected, "received": received or ""},
+    )

@@ -1,0 +1,253 @@
+"""Sessions, turns and events in SQL. Options and usage are kept as JSON."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from server.agent.domain import Session, SessionOptions, Turn
+from server.agent.engine import TurnLimits
+from server.agent.events import SessionEvent, TurnChange, TurnState, Usage
+from server.agent.models import ChatEvent, ChatSession, ChatTurn
+from server.core.clock import Clock
+from server.core.errors import DomainError
+from server.database.engine import Database, WriteSession
+
+_SESSION = select(ChatSession.__table__).where(
+    ChatSession.session_id == bindparam("session_id"), ChatSession.owner_id == bindparam("owner_id")
+)
+_TURNS = (
+    select(ChatTurn.__table__)
+    .where(ChatTurn.session_id == bindparam("session_id"))
+    .order_by(ChatTurn.position)
+)
+_PAYLOADS = (
+    select(ChatEvent.payload)
+    .where(ChatEvent.session_id == bindparam("session_id"), ChatEvent.sequence > bindparam("after"))
+    .order_by(ChatEvent.sequence)
+    .limit(bindparam("limit"))
+)
+_ADVANCE = (
+    update(ChatSession)
+    .where(
+        ChatSession.session_id == bindparam("of_session"),
+        ChatSession.last_sequence == bindparam("before"),
+    )
+    .values(
+        last_sequence=bindparam("last"),
+        active_agent=bindparam("agent"),
+        update_time=bindparam("now"),
+    )
+)
+_ADD_EVENTS = insert(ChatEvent)
+
+
+class SqlSessions:
+    """Keeps sessions in the database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        dialect: Any = sqlite if database.is_sqlite else postgresql
+        self._insert = dialect.insert
+
+    async def create(self, session: Session) -> bool:
+        """Insert a session; False where its id is taken."""
+        try:
+            async with self._database.write() as write:
+                await write.execute(
+                    insert(ChatSession),
+                    {
+                        "session_id": session.session_id,
+                        "owner_id": session.owner_id,
+                        "config": _options_json(session.options),
+                        "create_time": session.create_time,
+                        "update_time": session.update_time,
+                    },
+                )
+        except IntegrityError:
+            return False
+        return True
+
+    async def load(self, session_id: UUID, owner_id: UUID) -> Session | None:
+        """Return the owner's session with its turns; None where it is absent or another's."""
+        row = await self._database.read.first(
+            _SESSION, {"session_id": session_id, "owner_id": owner_id}
+        )
+        if row is None:
+            return None
+        turns = await self._database.read.all(_TURNS, {"session_id": session_id})
+        usage = Usage()
+        for turn in turns:
+            usage = usage.plus(_usage(turn.usage))
+        return Session(
+            row.session_id,
+            row.owner_id,
+            _options(row.config),
+            row.create_time,
+            row.update_time,
+            row.active_agent,
+            row.last_sequence,
+            usage,
+            [_turn(turn) for turn in turns],
+        )
+
+    async def append(
+        self, session: Session, events: Sequence[SessionEvent], payloads: Sequence[bytes]
+    ) -> None:
+        """Store events with their turns' changes in one transaction.
+
+        Raises:
+            DomainError: SESSION_ATTACHED_ELSEWHERE, somebody else wrote to the session.
+        """
+        async with self._database.write() as write:
+            await self._advance(write, session, events)
+            await write.execute(
+                _ADD_EVENTS,
+                [
+                    {
+                        "session_id": session.session_id,
+                        "sequence": event.sequence,
+                        "turn_id": event.turn_id,
+                        "payload": payload,
+                    }
+                    for event, payload in zip(events, payloads, strict=True)
+                ],
+            )
+            for event in events:
+                if event.change is not None and event.turn_id is not None:
+                    await self._change_turn(write, session.session_id, event.turn_id, event.change)
+
+    async def payloads_after(self, session_id: UUID, sequence: int, limit: int) -> list[bytes]:
+        """Return stored events behind a sequence number, in order."""
+        rows = await self._database.read.all(
+            _PAYLOADS, {"session_id": session_id, "after": sequence, "limit": limit}
+        )
+        return [row.payload for row in rows]
+
+    async def _advance(
+        self, write: WriteSession, session: Session, events: Sequence[SessionEvent]
+    ) -> None:
+        result = await write.execute(
+            _ADVANCE,
+            {
+                "of_session": session.session_id,
+                "before": events[0].sequence - 1,
+                "last": events[-1].sequence,
+                "agent": session.active_agent,
+                "now": self._clock(),
+            },
+        )
+        if result.rowcount != 1:
+            raise DomainError(
+                "another stream has taken this session over; resume it when that one has ended",
+                reason="SESSION_ATTACHED_ELSEWHERE",
+                metadata={"session": session.name},
+            )
+
+    async def _change_turn(
+        self, write: WriteSession, session_id: UUID, turn_id: UUID, change: TurnChange
+    ) -> None:
+        values = _turn_values(change)
+        if change.state not in {TurnState.QUEUED, TurnState.RUNNING}:
+            values["end_time"] = self._clock()
+        key = {"session_id": session_id, "turn_id": turn_id}
+        if change.user_text is None:
+            turn = (ChatTurn.session_id == session_id, ChatTurn.turn_id == turn_id)
+            await write.execute(update(ChatTurn).where(*turn).values(values))
+            return
+        # A turn that waited has its row already; one that starts at once has not.
+        new = {**key, **values, "usage": _usage_json(Usage()), "create_time": self._clock()}
+        upsert = self._insert(ChatTurn).values(new)
+        await write.execute(
+            upsert.on_conflict_do_update(
+                index_elements=[ChatTurn.session_id, ChatTurn.turn_id],
+                set_={"state": change.state.value},
+            )
+        )
+
+
+def _turn_values(change: TurnChange) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "state": change.state.value,
+        "user_text": change.user_text,
+        "position": change.position or None,
+        "answer_text": change.answer_text,
+        "agent": change.agent,
+        "tool_summary": change.tool_summary,
+        "usage": None if change.usage is None else _usage_json(change.usage),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _turn(row: Row[Any]) -> Turn:
+    return Turn(
+        row.turn_id,
+        row.position,
+        TurnState(row.state),
+        row.user_text,
+        row.answer_text,
+        row.agent,
+        row.tool_summary,
+    )
+
+
+def _options_json(options: SessionOptions) -> bytes:
+    return orjson.dumps(
+        {
+            "entry_agent": options.entry_agent,
+            "locale": options.locale,
+            "timeout": options.limits.timeout.total_seconds(),
+            "max_output_tokens": options.limits.max_output_tokens,
+            "max_tool_calls": options.limits.max_tool_calls,
+            "max_handoffs": options.limits.max_handoffs,
+            "muted": sorted(options.muted),
+            "grounded_only": options.grounded_only,
+        }
+    )
+
+
+def _options(content: bytes) -> SessionOptions:
+    kept = orjson.loads(content)
+    limits = TurnLimits(
+        timedelta(seconds=kept["timeout"]),
+        kept["max_output_tokens"],
+        kept["max_tool_calls"],
+        kept["max_handoffs"],
+    )
+    return SessionOptions(
+        kept["entry_agent"],
+        kept["locale"],
+        limits,
+        frozenset(kept["muted"]),
+        kept["grounded_only"],
+    )
+
+
+def _usage_json(usage: Usage) -> bytes:
+    return orjson.dumps(
+        {
+            "models": usage.models,
+            "cached_input_tokens": usage.cached_input_tokens,
+            "model_calls": usage.model_calls,
+            "tool_calls": usage.tool_calls,
+            "total_seconds": usage.total_time.total_seconds(),
+        }
+    )
+
+
+def _usage(content: bytes) -> Usage:
+    kept: Mapping[str, Any] = orjson.loads(content)
+    return Usage(
+        {model: (given, made) for model, (given, made) in kept["models"].items()},
+        kept["cached_input_tokens"],
+        kept["model_calls"],
+        kept["tool_calls"],
+        None,
+        timedelta(seconds=kept["total_seconds"]),
+    )

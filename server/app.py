@@ -1,0 +1,222 @@
+"""The composition root: every part is made here, once, and handed what it needs.
+
+`Application` joins them, `start` opens the port, `stop` closes in reverse order.
+"""
+
+import asyncio
+import gc
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from importlib import import_module
+from time import perf_counter
+from uuid import uuid4
+
+from google.protobuf.descriptor import MethodDescriptor
+from grpc_health.v1 import health_pb2
+from structlog.typing import FilteringBoundLogger
+
+from server.agent.engine import ChatEngine
+from server.agent.offline import OfflineModel
+from server.agent.repository import SqlSessions
+from server.agent.servicer import AgentServicer, ChatParts
+from server.agent.sessions import Sessions
+from server.agent.tools import catalogue_tools
+from server.auth.keys import signing_key_from_secret
+from server.auth.passwords import Passwords
+from server.auth.repository import AuthRepository
+from server.auth.servicer import AuthServicer
+from server.auth.sign_in import SignIn
+from server.auth.tokens import AccessTokens, RefreshTokens
+from server.auth.users import Users
+from server.catalogue.domain import Catalogue
+from server.catalogue.query_fields import film_fields
+from server.catalogue.repository import SqlCatalogue
+from server.catalogue.servicer import CatalogueServicer
+from server.core.clock import Clock
+from server.core.errors import DomainError
+from server.database.engine import Database, DatabaseOptions
+from server.database.watch import watch_database
+from server.generated.interview.agent.v1 import agent_service_pb2
+from server.generated.interview.auth.v1 import auth_service_pb2
+from server.generated.interview.catalogue.v1 import catalogue_service_pb2
+from server.rpc.access_log import AccessLog
+from server.rpc.auth import Authentication, Authorization
+from server.rpc.boundary import Boundary
+from server.rpc.chain import Chain, request_ids
+from server.rpc.drain import DrainGate
+from server.rpc.health import Health
+from server.rpc.lifecycle import DrainTimes, GrpcServer
+from server.rpc.methods import Method, methods_of
+from server.rpc.page_token import PageTokens
+from server.rpc.policy import MethodPolicy, infrastructure
+from server.rpc.reflection import reflection_methods
+from server.settings import Settings
+
+AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
+CATALOGUE = catalogue_service_pb2.DESCRIPTOR.services_by_name["CatalogueService"]
+AGENT = agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"]
+HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
+
+
+class Application:
+    """One server process. Made inside a running event loop."""
+
+    def __init__(
+        self, settings: Settings, secret: bytes, clock: Clock, log: FilteringBoundLogger
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._log = log
+        self._closing = AsyncExitStack()
+        self._engine: ChatEngine | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self.database = Database(
+            settings.effective_database_url,
+            DatabaseOptions(
+                read_connections=settings.database_read_connections,
+                write_connections=settings.database_write_connections,
+            ),
+        )
+        self._closing.push_async_callback(self.database.close)
+        self.catalogue = Catalogue(SqlCatalogue(self.database), film_fields(), clock)
+        self._build_auth(secret)
+        self.health = Health([AUTH.full_name, CATALOGUE.full_name, AGENT.full_name])
+        self._gate = DrainGate()
+        self._boundary = Boundary(
+            self._methods(secret),
+            Chain(
+                AccessLog(log.bind(logger="access")),
+                self._gate,
+                Authentication(self._tokens.verify),
+                Authorization(),
+            ).ordered(),
+            log=log,
+            request_id=request_ids(secrets.token_bytes),
+        )
+        self._server = GrpcServer(self._boundary, self.health, self._gate, self._drain_times())
+
+    async def start(self) -> int:
+        """Open the port and return it. Sign-in and catalogue answer at once, agents soon."""
+        port = await self._server.start(self.settings.host, self.settings.port)
+        self._serve_database(up=True)
+        self._background = [
+            asyncio.create_task(self._load_agents()),
+            asyncio.create_task(watch_database(self.database, self._serve_database, self._log)),
+        ]
+        return port
+
+    async def agents_ready(self) -> None:
+        """Wait until the agents answer, or raise what kept them from being loaded."""
+        await asyncio.shield(self._background[0])
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Drain and close everything. Setting `hurry` cuts the waiting short."""
+        await self._server.drain(hurry)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.close()
+
+    async def close(self) -> None:
+        """Close what holds connections and threads, last made first."""
+        await self._closing.aclose()
+
+    def _build_auth(self, secret: bytes) -> None:
+        settings, repository = self.settings, AuthRepository(self.database)
+        self._tokens = AccessTokens(
+            signing_key_from_secret(secret),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            clock=self._clock,
+            lifetime=settings.access_token_lifetime,
+        )
+        passwords = Passwords(settings.password_cost, log=self._log)
+        self._closing.push_async_callback(passwords.close)
+        self._sign_in = SignIn(
+            repository,
+            passwords,
+            self._tokens,
+            RefreshTokens(),
+            clock=self._clock,
+            log=self._log,
+        )
+        self.users = Users(repository, passwords, self._tokens, clock=self._clock)
+
+    def _methods(self, secret: bytes) -> Sequence[Method]:
+        page_tokens = PageTokens(secret, self._clock, secrets.token_bytes)
+        methods = [
+            *methods_of(AUTH, AuthServicer(self._sign_in)),
+            *methods_of(CATALOGUE, CatalogueServicer(self.catalogue, page_tokens)),
+            *methods_of(AGENT, AgentServicer(self._chat_parts())),
+            *methods_of(HEALTH, self.health, _infrastructure_policy),
+        ]
+        if self.settings.reflection:
+            services = [service.full_name for service in (AUTH, CATALOGUE, AGENT, HEALTH)]
+            methods.extend(reflection_methods(services))
+        return methods
+
+    def _chat_parts(self) -> ChatParts:
+        return ChatParts(
+            engine=self._loaded_engine,
+            sessions=Sessions(SqlSessions(self.database, self._clock), self._clock, uuid4),
+            authenticate=self._tokens.verify,
+            clock=self._clock,
+            new_uuid=uuid4,
+            draining=self._gate.draining,
+            grace=timedelta(seconds=self.settings.grace_seconds),
+            log=self._log,
+        )
+
+    def _drain_times(self) -> DrainTimes:
+        return DrainTimes(
+            timedelta(seconds=self.settings.drain_delay_seconds),
+            timedelta(seconds=self.settings.grace_seconds),
+        )
+
+    def _loaded_engine(self) -> ChatEngine:
+        if self._engine is None:
+            raise DomainError(
+                "the agents are still being loaded; try again in a moment",
+                reason="MODEL_UNAVAILABLE",
+                metadata={"model": "", "status": "loading"},
+                retry_delay=timedelta(seconds=1),
+            )
+        return self._engine
+
+    def _serve_database(self, *, up: bool) -> None:
+        for name in ("", "readiness", AUTH.full_name, CATALOGUE.full_name):
+            self.health.set(name, serving=up)
+
+    async def _load_agents(self) -> None:
+        # Importing Semantic Kernel takes seconds: after the port is open, and in a thread.
+        started = perf_counter()
+        kernel = await asyncio.to_thread(import_module, "server.agent.kernel")
+        settings = self.settings
+        model = (
+            kernel.OpenAIModel(
+                model=settings.openai_model,
+                api_key=settings.openai_api_key.get_secret_value() or "none",
+                organization=settings.openai_org_id or None,
+                **({"base_url": settings.openai_base_url} if settings.openai_base_url else {}),
+            )
+            if settings.model_configured
+            else OfflineModel(self.catalogue.names)
+        )
+        engine: ChatEngine = kernel.build_engine(
+            model=model, catalogue_tools=catalogue_tools(self.catalogue)
+        )
+        self._engine = engine
+        self._closing.push_async_callback(engine.close)
+        self.health.set(AGENT.full_name, serving=True)
+        self._log.info(
+            "agents ready", model=engine.model, seconds=round(perf_counter() - started, 2)
+        )
+        # What start made stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+
+def _infrastructure_policy(method: MethodDescriptor) -> MethodPolicy:
+    return infrastructure(f"/{method.containing_service.full_name}/{method.name}")

@@ -1,0 +1,67 @@
+"""What `make run` tells the person who typed it: passwords, and commands ready to paste."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from server.settings import Settings
+
+VIEWER = "viewer@example.com"
+
+
+class Banner:
+    """Writes to one stream, in plain text."""
+
+    def __init__(self, settings: Settings, port: int, out: TextIO) -> None:
+        self._settings = settings
+        self._address = f"{settings.host}:{port}"
+        self._out = out
+
+    def catalogue_ready(self, seconds: float, new_users: Sequence[tuple[str, str]]) -> None:
+        """Say where the server is, who may sign in, and what to try."""
+        model = self._settings.openai_model if self._settings.model_configured else "offline rules"
+        self._write(
+            f"Interview API serves on {self._address} (agents: {model})",
+            f"  catalogue and sign-in ready after {seconds:.1f} s, agents are being loaded ...",
+            "",
+        )
+        if new_users:
+            self._write("Demo users; their passwords are shown this once:")
+            self._write(*(f"  {email:<20} {password}" for email, password in new_users), "")
+        else:
+            self._write(
+                "The demo users exist already. A new password for one of them:",
+                f"  echo 'a long new password' | {_tool('interview-server')} users set-password"
+                f" {VIEWER} --password-stdin",
+                "",
+            )
+        self._write("Try, in another terminal:", *(f"  {line}" for line in self._commands()), "")
+
+    def agents_ready(self, seconds: float) -> None:
+        """Say that the chat answers too."""
+        self._write(f"  agents ready after {seconds:.1f} s. Stop with Ctrl-C.", "")
+
+    def _commands(self) -> Sequence[str]:
+        service = "interview.auth.v1.AuthService/Login"
+        login = f'{{"email":"{VIEWER}","password":"..."}}'
+        return (
+            f"{_tool('interview')} login {VIEWER} --target {self._address}",
+            f"{_tool('interview')} films search dinosaur",
+            f"{_tool('interview')} chat",
+            f"{_tool('grpcurl')} -plaintext {self._address} list",
+            f"{_tool('grpcurl')} -plaintext -d '{login}' {self._address} {service}",
+        )
+
+    def _write(self, *lines: str) -> None:
+        self._out.write("".join(f"{line}\n" for line in lines))
+        self._out.flush()
+
+
+def _tool(name: str) -> str:
+    """Return how to call a program of this environment from here."""
+    program = Path(sys.executable).with_name(name)
+    try:
+        return str(program.relative_to(Path.cwd()))
+    except ValueError:
+        return str(program)

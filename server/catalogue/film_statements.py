@@ -1,0 +1,125 @@
+"""How films are read: the SELECT of one film with its language, categories and actors.
+
+Categories and actors come as JSON from subqueries, so that a film is one row and a page of
+films one statement. Without `full`, description and actors are left out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Row, Select, Text, bindparam, cast, func, null, select
+
+from server.catalogue.domain import Film, Label
+from server.catalogue.models import Actor, Category, FilmActor, FilmCategory, Language
+from server.catalogue.models import Film as FilmRow
+from server.database.dialect import in_list, json_rows
+from server.database.types import IntegerList
+
+_FILM = FilmRow.__table__
+_LANGUAGE = Language.__table__.alias("film_language")
+_ORIGINAL = Language.__table__.alias("original_language")
+
+
+def _categories() -> ColumnElement[Any]:
+    link, category = FilmCategory.__table__, Category.__table__
+    rows = (
+        select(category.c.category_id, category.c.name)
+        .join(link, link.c.category_id == category.c.category_id)
+        .where(link.c.film_id == _FILM.c.film_id)
+        .order_by(category.c.category_id)
+        .correlate(_FILM)
+        .subquery("film_categories")
+    )
+    return select(json_rows(rows.c.category_id, rows.c.name)).scalar_subquery()
+
+
+def _actors() -> ColumnElement[Any]:
+    link, actor = FilmActor.__table__, Actor.__table__
+    rows = (
+        select(actor.c.actor_id, actor.c.first_name, actor.c.last_name)
+        .join(link, link.c.actor_id == actor.c.actor_id)
+        .where(link.c.film_id == _FILM.c.film_id)
+        .order_by(actor.c.actor_id)
+        .correlate(_FILM)
+        .subquery("film_actors")
+    )
+    return select(json_rows(rows.c.actor_id, rows.c.first_name, rows.c.last_name)).scalar_subquery()
+
+
+def select_films(*, full: bool, extra: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
+    """Return the SELECT that `film_of` reads, from `film` under its own name."""
+    film = _FILM.c
+    return (
+        select(
+            film.film_id,
+            film.title,
+            (film.description if full else cast(null(), Text)).label("description"),
+            film.release_year,
+            film.language_id,
+            func.rtrim(_LANGUAGE.c.name).label("language"),
+            film.original_language_id,
+            func.rtrim(_ORIGINAL.c.name).label("original_language"),
+            film.rental_duration,
+            film.rental_rate,
+            film.length,
+            film.replacement_cost,
+            film.rating,
+            film.special_features,
+            film.streaming_available,
+            film.create_time,
+            film.last_update,
+            film.revision,
+            _categories().label("categories"),
+            (_actors() if full else cast(null(), Text)).label("actors"),
+            *extra,
+        )
+        .join(_LANGUAGE, _LANGUAGE.c.language_id == film.language_id)
+        .outerjoin(_ORIGINAL, _ORIGINAL.c.language_id == film.original_language_id)
+    )
+
+
+FILMS_BY_NUMBER = select_films(full=True).where(
+    in_list(_FILM.c.film_id, bindparam("film_ids", type_=IntegerList))
+)
+FIRST_FILMS = {
+    full: select_films(full=full)
+    .where(_FILM.c.film_id > bindparam("after"))
+    .order_by(_FILM.c.film_id)
+    .limit(bindparam("limit"))
+    for full in (True, False)
+}
+"""Films by number, the list without filter and order."""
+
+COUNT_FILMS = select(func.count()).select_from(_FILM)
+
+
+def film_of(row: Row[Any]) -> Film:
+    """Read one row of `select_films`."""
+    original = row.original_language_id
+    return Film(
+        film_id=row.film_id,
+        title=row.title,
+        description=row.description or "",
+        release_year=row.release_year,
+        language=Label(row.language_id, row.language),
+        original_language=Label(original, row.original_language) if original else None,
+        rental_duration=row.rental_duration,
+        rental_rate=row.rental_rate,
+        length=row.length,
+        replacement_cost=row.replacement_cost,
+        rating=row.rating,
+        special_features=tuple(row.special_features or ()),
+        streaming_available=row.streaming_available,
+        categories=tuple(Label(number, name) for number, name in _rows(row.categories)),
+        actors=tuple(
+            Label(number, f"{given} {family}") for number, given, family in _rows(row.actors)
+        ),
+        create_time=row.create_time or row.last_update,
+        update_time=row.last_update,
+        revision=row.revision,
+    )
+
+
+def _rows(json: str | None) -> list[list[Any]]:
+    return orjson.loads(json) if json else []

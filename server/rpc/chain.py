@@ -1,0 +1,46 @@
+"""The interceptors in the order that every call passes them, outermost first.
+
+1. The access log sees every call, also those that a later step refuses.
+2. The drain gate refuses before anything is spent on a call that must go elsewhere.
+3. Authentication comes before authorization, which needs to know the caller; both come
+   before the message is read, so that a stranger's bytes are never parsed (AIP-211).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from server.rpc.access_log import AccessLog
+from server.rpc.auth import Authentication, Authorization
+from server.rpc.boundary import Interceptor
+from server.rpc.drain import DrainGate
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Every step by its name; `ordered` is the order of the fields."""
+
+    access_log: AccessLog
+    drain_gate: DrainGate
+    authentication: Authentication
+    authorization: Authorization
+
+    def ordered(self) -> tuple[Interceptor, ...]:
+        """Return the steps, outermost first."""
+        return (self.access_log, self.drain_gate, self.authentication, self.authorization)
+
+
+def request_ids(
+    random_bytes: Callable[[int], bytes],
+) -> Callable[[Mapping[str, str | bytes]], str]:
+    """Return what names a call: the client's `x-request-id` if it is a plain word, else 16 hex."""
+
+    def request_id(metadata: Mapping[str, str | bytes]) -> str:
+        sent = metadata.get("x-request-id")
+        if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
+            return sent
+        return random_bytes(8).hex()
+
+    return request_id

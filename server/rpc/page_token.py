@@ -1,0 +1,96 @@
+"""Page tokens (AIP-158): sealed, bound to the method and to the request's arguments.
+
+A token says after which row the next page starts. It is encrypted, so that nobody builds on
+its inside, and it carries a short hash of every argument, so that a mismatch can be named.
+It is not bound to the caller: whoever sends it is authorized anew.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from server.core.clock import Clock
+from server.core.errors import DomainError, PageTokenInvalid, PageTokenMismatch
+from server.core.paging import Key
+
+LIFETIME = timedelta(hours=72)
+_VERSION = b"\x01"
+_NONCE_BYTES = 12
+
+
+class PageTokens:
+    """Seals and opens page tokens with a key derived from the server's secret."""
+
+    def __init__(self, secret: bytes, clock: Clock, random_bytes: Callable[[int], bytes]) -> None:
+        key = HKDF(SHA256(), length=32, salt=None, info=b"interview page token").derive(secret)
+        self._cipher = AESGCM(key)
+        self._clock = clock
+        self._random_bytes = random_bytes
+
+    def seal(self, method: str, arguments: Mapping[str, object], after: Key | None) -> str:
+        """Return the token of the page after a row; empty for the end of the list."""
+        if after is None:
+            return ""
+        content = orjson.dumps(
+            {"after": after, "args": _hashes(arguments), "at": self._clock().timestamp()}
+        )
+        nonce = self._random_bytes(_NONCE_BYTES)
+        sealed = self._cipher.encrypt(nonce, content, _VERSION + method.encode())
+        return base64.urlsafe_b64encode(_VERSION + nonce + sealed).rstrip(b"=").decode()
+
+    def open(self, method: str, arguments: Mapping[str, object], token: str) -> Key | None:
+        """Return the keys of the row before the page; None for an empty token.
+
+        Raises:
+            PageTokenInvalid: not one of this method's tokens.
+            PageTokenMismatch: the arguments changed; `changed_fields` names them.
+            DomainError: PAGE_TOKEN_EXPIRED, older than 72 hours.
+        """
+        if not token:
+            return None
+        content = self._decrypt(method, token)
+        hashes = _hashes(arguments)
+        changed = sorted(key for key in hashes if hashes[key] != content["args"].get(key))
+        if changed:
+            raise PageTokenMismatch(
+                f"page_token was made for another {', '.join(changed)}; send the same arguments"
+                " or start without a token",
+                metadata={"changed_fields": ",".join(changed)},
+            )
+        self._check_age(content["at"])
+        return tuple(content["after"])
+
+    def _decrypt(self, method: str, token: str) -> dict[str, Any]:
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+            nonce, sealed = raw[1 : 1 + _NONCE_BYTES], raw[1 + _NONCE_BYTES :]
+            content = self._cipher.decrypt(nonce, sealed, raw[:1] + method.encode())
+        except (ValueError, InvalidTag):
+            raise PageTokenInvalid(
+                "page_token is not one that this method gave out; start without a token"
+            ) from None
+        return orjson.loads(content)  # type: ignore[no-any-return]  # we sealed a dict
+
+    def _check_age(self, sealed_at: float) -> None:
+        end = datetime.fromtimestamp(sealed_at, tz=self._clock().tzinfo) + LIFETIME
+        if self._clock() > end:
+            raise DomainError(
+                "page_token is older than 72 hours; start without a token",
+                reason="PAGE_TOKEN_EXPIRED",
+                metadata={"expired_at": end.isoformat()},
+            )
+
+
+def _hashes(arguments: Mapping[str, object]) -> dict[str, str]:
+    return {
+        name: hashlib.blake2b(repr(value).encode(), digest_size=4).hexdigest()
+        for name, value in arguments.items()
+    }

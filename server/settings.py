@@ -1,0 +1,155 @@
+"""Settings: the only place that reads the environment and `.env`.
+
+Names without a prefix are those that the deployments of this service have always used.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIN_SECRET_BYTES = 32
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text is one line per setting, without its value."""
+
+
+class Environment(StrEnum):
+    """Where the server runs. Production refuses what is only convenient."""
+
+    EMBEDDED = "embedded"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Empty values count as not set."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    environment: Environment = Environment.EMBEDDED
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 50051
+    data_dir: Path = Path("data")
+    database_url: str = ""
+    database_read_connections: Annotated[int, Field(ge=1, le=200)] = 8
+    database_write_connections: Annotated[int, Field(ge=1, le=200)] = 4
+    secret_key: SecretStr = SecretStr("")
+    token_issuer: str = "interview-api"  # noqa: S105  # a name, not a secret
+    token_audience: str = "interview-api"  # noqa: S105  # a name, not a secret
+    access_token_minutes: Annotated[int, Field(ge=1, le=60)] = 15
+    password_cost: Annotated[int, Field(ge=4, le=16)] = 12
+    openai_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("openai_api_key", "semantic_kernel_api_key"),
+    )
+    openai_base_url: str = ""
+    openai_model: str = "gpt-4o-mini"
+    openai_org_id: str = ""
+    log_level: str = "INFO"
+    log_format: str = "auto"
+    debug: bool = False
+    debug_mode: bool = False
+    debug_port: Annotated[int, Field(ge=1, le=65535)] = 5678
+    debug_wait: bool = False
+    reflection: bool = True
+    drain_delay_seconds: Annotated[float, Field(ge=0, le=60)] = 0.5
+    grace_seconds: Annotated[float, Field(ge=0, le=300)] = 20.0
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+            raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        return value.upper()
+
+    @field_validator("log_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value not in {"auto", "json", "console"}:
+            raise ValueError("must be auto, json or console")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _async_driver(cls, value: str) -> str:
+        """Accept the plain schemes that other tools use and name the driver we need."""
+        for plain, driver in _DRIVERS.items():
+            if value.startswith(plain):
+                return driver + value[len(plain) :]
+        if value and not value.startswith(tuple(_DRIVERS.values())):
+            raise ValueError("must begin with postgresql:// or sqlite:///")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        secret = value.get_secret_value()
+        if secret and len(secret.encode()) < _MIN_SECRET_BYTES:
+            raise ValueError(f"must have at least {_MIN_SECRET_BYTES} bytes")
+        return value
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database's URL; the embedded SQLite file where none is set."""
+        if self.database_url:
+            return self.database_url
+        return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'interview.db'}"
+
+    @property
+    def effective_log_level(self) -> str:
+        """DEBUG lowers the level."""
+        return "DEBUG" if self.debug else self.log_level
+
+    @property
+    def model_configured(self) -> bool:
+        """Whether a model answers: a key, or a base URL of a server that needs none."""
+        return bool(self.openai_api_key.get_secret_value() or self.openai_base_url)
+
+    @property
+    def access_token_lifetime(self) -> timedelta:
+        """How long an access token is valid."""
+        return timedelta(minutes=self.access_token_minutes)
+
+
+_DRIVERS: Mapping[str, str] = {
+    "postgresql://": "postgresql+asyncpg://",
+    "postgres://": "postgresql+asyncpg://",
+    "sqlite://": "sqlite+aiosqlite://",
+}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; arguments win over the environment, the environment over `.env`.
+
+    Raises:
+        SettingsError: one or more settings are wrong; each is named with what it must be.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, problem['loc'])).upper()}: {_must(problem['msg'])}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("\n".join(lines)) from None
+    if settings.environment is Environment.PRODUCTION:
+        _check_production(settings)
+    return settings
+
+
+def _check_production(settings: Settings) -> None:
+    if not settings.secret_key.get_secret_value():
+        raise SettingsError("SECRET_KEY: must be set in production (at least 32 random bytes)")
+    if not settings.database_url:
+        raise SettingsError("DATABASE_URL: must be set in production")
+
+
+def _must(message: str) -> str:
+    return message.removeprefix("Value error, ")
