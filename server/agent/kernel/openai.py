@@ -5,7 +5,7 @@ multiply with ours and can sleep for as long as the server says.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +30,7 @@ from server.agent.kernel.failures import (
     timed_out,
     truncated,
 )
+from server.agent.kernel.read_ahead import ReadAhead
 from server.agent.model_stream import ModelChunk, ModelRequest
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -109,11 +110,11 @@ class OpenAIModel:
         response = await _within(deadline, context.__aenter__())
         events, reply = EventStreamReader(), CompletionReader()
         try:
-            # The innermost generator: one that is left to the garbage collector ends in a task.
-            async with aclosing(response.http_response.aiter_bytes()) as reads:
+            # What follows [DONE] is not waited for: some servers leave the connection open.
+            async with ReadAhead(response.http_response.aiter_bytes()) as body:
                 done = False
                 while not done:
-                    arrived = events.feed(await _next_read(reads, deadline))
+                    arrived = events.feed(await _take(body, deadline))
                     done = DONE in arrived
                     text, progress = reply.feed(arrived[: arrived.index(DONE)] if done else arrived)
                     if text:
@@ -121,7 +122,6 @@ class OpenAIModel:
                     if progress:
                         # Taken after the reader had its piece: a slow reader is no slow model.
                         deadline = now() + self._timeouts.between_tokens.total_seconds()
-                await _finish_if_read(reads)
         except MalformedStream as error:
             raise malformed(str(error)) from error
         finally:
@@ -171,28 +171,14 @@ async def _within(deadline: float, opening: Any) -> AsyncAPIResponse[Any]:
     return response
 
 
-async def _next_read(reads: AsyncIterator[bytes], deadline: float) -> bytes:
-    """Return what one read of the network gave, or raise ModelFailure."""
+async def _take(body: ReadAhead, deadline: float) -> bytes:
+    """Return the bytes that have come, or raise ModelFailure."""
     try:
-        async with asyncio.timeout_at(deadline):
-            return await anext(reads)
-    except StopAsyncIteration:
+        return await body.take(deadline)
+    except EOFError:
         raise truncated("the stream ended before [DONE]") from None
     except TimeoutError as error:
         raise timed_out() from error
     except Exception as error:
         # The library chooses its HTTP client, whose exceptions are therefore not known here.
         raise truncated(repr(error)) from error
-
-
-async def _finish_if_read(reads: AsyncIterator[bytes]) -> None:
-    """Take the end of the body if it came with the last read, so that the connection is reused.
-
-    It is not waited for: some servers keep the connection open long after the end.
-    """
-    try:
-        async with asyncio.timeout(0):
-            async for _ in reads:
-                pass
-    except Exception:  # noqa: BLE001  # the reply is complete, the connection is closed next
-        return
