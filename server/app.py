@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib import import_module
-from time import perf_counter
 from uuid import uuid4
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -107,9 +106,10 @@ class Application:
         ]
         return port
 
-    async def agents_ready(self) -> None:
-        """Wait until the agents answer, or raise what kept them from being loaded."""
+    async def agents_ready(self) -> str:
+        """Wait until the agents answer and return their model's id, or raise what failed."""
         await asyncio.shield(self._background[0])
+        return self._loaded_engine().model
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Drain and close everything. Setting `hurry` cuts the waiting short."""
@@ -191,7 +191,6 @@ class Application:
 
     async def _load_agents(self) -> None:
         # Importing Semantic Kernel takes seconds: after the port is open, and in a thread.
-        started = perf_counter()
         kernel = await asyncio.to_thread(import_module, "server.agent.kernel")
         settings = self.settings
         model = (
@@ -210,9 +209,6 @@ class Application:
         self._engine = engine
         self._closing.push_async_callback(engine.close)
         self.health.set(AGENT.full_name, serving=True)
-        self._log.info(
-            "agents ready", model=engine.model, seconds=round(perf_counter() - started, 2)
-        )
         # What start made stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()

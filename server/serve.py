@@ -80,14 +80,14 @@ async def _announce(
     if banner is not None:
         banner.catalogue_ready(seconds, new_users)
     try:
-        await app.agents_ready()
+        model = await app.agents_ready()
     except asyncio.CancelledError:
         raise
     except Exception as error:  # the catalogue goes on without the agents
         log.error("the agents could not be loaded", exc_info=error)  # noqa: TRY400  # structlog
         return
     seconds = perf_counter() - started
-    log.info("agents ready", seconds=round(seconds, 2))
+    log.info("agents ready", model=model, seconds=round(seconds, 2))
     if banner is not None:
         banner.agents_ready(seconds)
 

@@ -2,16 +2,12 @@
 
 import asyncio
 import io
-import os
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import insert, select, update
-from sqlalchemy.engine import make_url
 
 from server.catalogue.commands import adopt, import_pagila
 from server.catalogue.models import Film
@@ -29,20 +25,6 @@ from tests.support.pagila import (
     needs_real_pagila,
     restore,
 )
-
-SERVER = os.environ.get(
-    "TEST_POSTGRES_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
-)
-
-
-@pytest.fixture
-async def postgresql_url() -> AsyncIterator[str]:
-    name = f"test_{uuid4().hex}"
-    admin = await connect(SERVER)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
 
 
 @pytest.fixture

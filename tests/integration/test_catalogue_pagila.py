@@ -3,15 +3,11 @@
 import asyncio
 import gzip
 import io
-import os
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, insert, select
-from sqlalchemy.engine import make_url
 
 from server.catalogue.commands import adopt, import_pagila
 from server.catalogue.models import Film
@@ -38,27 +34,6 @@ from tests.support.pagila_import import (
     row_counts,
     run_import,
 )
-
-SERVER = os.environ.get(
-    "TEST_POSTGRES_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
-)
-
-
-@pytest.fixture
-async def postgresql_url() -> AsyncIterator[str]:
-    name = f"test_{uuid4().hex}"
-    admin = await connect(SERVER)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'data' / 'test.db'}"
-    return str(request.getfixturevalue("postgresql_url"))
 
 
 async def test_a_dump_fills_an_empty_database(empty_database_url: str) -> None:

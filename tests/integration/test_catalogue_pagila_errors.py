@@ -2,15 +2,11 @@
 
 import asyncio
 import gzip
-import os
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import insert
-from sqlalchemy.engine import make_url
 
 from server.catalogue.adoption import holds_pagila
 from server.catalogue.pagila import import_dump
@@ -21,7 +17,6 @@ from tests.support.pagila import (
     SMALL_DUMP,
     SMALL_SCHEMA,
     checksums,
-    connect,
     restore,
 )
 from tests.support.pagila_import import (
@@ -34,28 +29,6 @@ from tests.support.pagila_import import (
     row_counts,
     run_import,
 )
-
-SERVER = os.environ.get(
-    "TEST_POSTGRES_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
-)
-
-
-@pytest.fixture
-async def postgresql_url() -> AsyncIterator[str]:
-    name = f"test_{uuid4().hex}"
-    admin = await connect(SERVER)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'data' / 'test.db'}"
-    return str(request.getfixturevalue("postgresql_url"))
-
 
 BROKEN = {
     "not a number": ("2012\t1", "20x2\t1", "1\tPAPER", "film.release_year: '20x2' is not an"),

@@ -1,55 +1,19 @@
 """Loading the sample catalogue."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.engine import make_url
 
 from server.catalogue.models import Actor, Category, Film, FilmActor, FilmCategory, Language
 from server.catalogue.sample import SampleFilm, read_sample_films
 from server.catalogue.sample_loader import load_sample
-from server.database import migrate
 from server.database.engine import Database
-from tests.support.pagila import SMALL_DUMP, connect
+from tests.support.pagila import SMALL_DUMP
 from tests.support.pagila_import import films_indexed_under, pagila_content, run_import
-
-SERVER = os.environ.get(
-    "TEST_POSTGRES_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
-)
-
-
-@pytest.fixture
-async def postgresql_url() -> AsyncIterator[str]:
-    name = f"test_{uuid4().hex}"
-    admin = await connect(SERVER)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'data' / 'test.db'}"
-    return str(request.getfixturevalue("postgresql_url"))
-
-
-@pytest.fixture
-async def database(empty_database_url: str) -> AsyncIterator[Database]:
-    await migrate.upgrade(empty_database_url)
-    database = Database(empty_database_url)
-    yield database
-    await database.close()
-
 
 NOW = datetime(2026, 5, 1, 10, 30, tzinfo=UTC)
 HARBOUR = SampleFilm(
@@ -109,22 +73,18 @@ async def test_films_arrive_with_all_they_refer_to(database: Database) -> None:
     assert actors[0] == 3
 
 
-async def test_sample_films_are_found_by_their_words(
-    database: Database, empty_database_url: str
-) -> None:
+async def test_sample_films_are_found_by_their_words(database: Database, database_url: str) -> None:
     await load_sample(database, [HARBOUR, KITES], _clock)
-    assert await films_indexed_under(empty_database_url, "harbours") == [1]
-    assert await films_indexed_under(empty_database_url, "alesund sister") == [2]
-    assert await films_indexed_under(empty_database_url, "kite") == [2]
+    assert await films_indexed_under(database_url, "harbours") == [1]
+    assert await films_indexed_under(database_url, "alesund sister") == [2]
+    assert await films_indexed_under(database_url, "kite") == [2]
 
 
-async def test_a_catalogue_with_a_film_is_left_alone(
-    database: Database, empty_database_url: str
-) -> None:
+async def test_a_catalogue_with_a_film_is_left_alone(database: Database, database_url: str) -> None:
     assert await load_sample(database, [HARBOUR], _clock) == 1
-    before = await pagila_content(empty_database_url)
+    before = await pagila_content(database_url)
     assert await load_sample(database, [HARBOUR, KITES], _clock) == 0
-    assert await pagila_content(empty_database_url) == before
+    assert await pagila_content(database_url) == before
 
 
 async def test_names_that_are_there_are_used_and_keys_count_on(database: Database) -> None:
@@ -176,12 +136,12 @@ async def test_the_films_that_ship_are_loaded_whole(database: Database) -> None:
 
 
 async def test_pagila_is_not_imported_over_the_sample(
-    database: Database, empty_database_url: str
+    database: Database, database_url: str
 ) -> None:
     await load_sample(database, [HARBOUR, KITES], _clock)
-    before = await pagila_content(empty_database_url)
-    code, out, err = await run_import(empty_database_url, SMALL_DUMP)
+    before = await pagila_content(database_url)
+    code, out, err = await run_import(database_url, SMALL_DUMP)
     assert (code, out) == (1, "")
     assert "actor 1 is in the database already with another first_name, last_name" in err
     assert "import into an empty database" in err
-    assert await pagila_content(empty_database_url) == before
+    assert await pagila_content(database_url) == before
