@@ -114,6 +114,55 @@ async def test_an_answer_lists_titles_with_years() -> None:
     ]
 
 
+def _with_one_word_titles() -> SmallCatalogue:
+    catalogue = SmallCatalogue()
+    for film_id, title in ((1, "Dinosaur"), (2, "The Good Dinosaur"), (3, "Up"), (4, "Big")):
+        catalogue.plant(film_id, title=title)
+    catalogue.plant(30, description="")
+    catalogue.plant(3, release_year=None)
+    return catalogue
+
+
+@pytest.mark.parametrize(
+    ("text", "film"),
+    [
+        ("How long is Up?", 3),
+        ('who plays in "up"', 3),
+        ("I would like to know more on Big please", 4),
+        ("films like Dinosaur", 1),
+        ("tell me about the good dinosaur", 2),
+        ("what is DINOSAUR rated?", 1),
+    ],
+)
+async def test_a_title_of_one_word(text: str, film: int) -> None:
+    asked = await Chat(_with_one_word_titles()).ask(text)
+    assert asked.calls[0] == ("get_film", {"film": f"films/{film}"})
+
+
+@pytest.mark.parametrize(
+    "text", ["what films end up badly?", "big animals in a film", "Big movies", "Dinosaur films"]
+)
+async def test_a_word_that_is_also_a_title_is_a_word(text: str) -> None:
+    asked = await Chat(_with_one_word_titles()).ask(text)
+    assert asked.calls[0][0] == "search_films"
+
+
+@pytest.mark.parametrize(("place", "film"), [("first", 1), ("second", 2)])
+async def test_a_title_of_one_word_in_an_answer(place: str, film: int) -> None:
+    chat = Chat(_with_one_word_titles())
+    listed = await chat.ask("dinosaur films")
+    assert "1. Dinosaur (2006)" in listed.text
+    asked = await chat.ask(f"tell me about the {place} one")
+    assert asked.calls == [("get_film", {"film": f"films/{film}"})]
+
+
+async def test_a_title_of_one_word_without_a_year_in_an_answer() -> None:
+    chat = Chat(_with_one_word_titles())
+    assert "1. Up, Documentary" in (await chat.ask("a documentary film under 51 minutes")).text
+    asked = await chat.ask("who plays in it?")
+    assert asked.calls == [("get_film", {"film": "films/3"})]
+
+
 async def test_nothing_found_is_said() -> None:
     asked = await Chat(SmallCatalogue()).ask("Which films are about submarines?")
     assert asked.text.startswith("No film in the catalogue matches (about submarines).")

@@ -33,7 +33,10 @@ _NEVER_BARE = frozenset({"new"})
 _PERSON_CUES = frozenset(
     _WORD.findall("with starring stars star by actor actress featuring plays play has mr ms mrs")
 )
-_TITLE_CUES = frozenset(_WORD.findall("called titled named film movie about title is in"))
+_TITLE_CUES = frozenset(_WORD.findall("called titled named film movie about title is in like"))
+_FILM_NOUNS = frozenset(_WORD.findall("film films movie movies"))
+_YEAR_FOLLOWS = re.compile(r"\W{0,2} \(\d{4}\)")
+_NUMBER_PRECEDES = re.compile(r"(?:^|\n)\d+\. $")
 
 
 class Kind(StrEnum):
@@ -160,8 +163,14 @@ def _stands_alone(words: list[_Word], position: int, mention: Mention, text: str
     before = words[position - 1].text if position else ""
     after = words[position + 1].text if position + 1 < len(words) else ""
     if mention.kind is Kind.TITLE:
+        cited = _YEAR_FOLLOWS.match(text, word.end) or _NUMBER_PRECEDES.search(text[: word.start])
         shouted = word.shape.isupper() and len(word.shape) > 2
-        return quoted or shouted or (word.shape[:1].isupper() and before in _TITLE_CUES)
+        named = word.shape[:1].isupper() and (before in _TITLE_CUES or after not in _FILM_NOUNS)
+        return quoted or bool(cited) or shouted or (named and not _starts_sentence(word, text))
     if mention.kind is Kind.CATEGORY and word.text in _NEVER_BARE:
         return quoted or {before, after} & {"category", "genre"} != set()
     return mention.kind is not Kind.ACTOR or quoted or before in _PERSON_CUES
+
+
+def _starts_sentence(word: _Word, text: str) -> bool:
+    return text[: word.start].rstrip()[-1:] in {"", ".", "!", "?"}

@@ -149,12 +149,8 @@ def read_question(text: str, gazetteer: Gazetteer) -> Question:
         similar=bool(titles and _SIMILAR.search(plain)),
     )
     about = _is_about_films(question, mentions, plain)
-    constrains = bool(conditions or phrases.sort or (phrases.counts and not words))
-    opens_with_link = bool(_CONTINUES.match(plain)) and not _GENERAL.search(plain)
     return replace(
-        question,
-        about_films=about,
-        continues=opens_with_link or (constrains and not _FILM_WORDS.search(plain)),
+        question, about_films=about, continues=_continues(question, plain, counts=phrases.counts)
     )
 
 
@@ -169,6 +165,21 @@ def refers_back(question: Question) -> bool:
         return False
     plain = " ".join(_WORD.findall(fold(question.text)))
     return bool(_PRONOUN.search(plain)) and not question.words
+
+
+def _continues(question: Question, plain: str, *, counts: bool) -> bool:
+    """Whether a message adds to the question before: `and from the 90s?`, `under two hours`.
+
+    Without a linking word it must name nothing of its own that films could be looked up by.
+    """
+    if _CONTINUES.match(plain):
+        return not _GENERAL.search(plain)
+    if _FILM_WORDS.search(plain) or question.conditions.keys() & {"category", "actor"}:
+        return False
+    if counts:
+        return not question.words
+    opens_anew = _QUESTION_START.match(plain) or _ASKS_FOR_FILMS.match(plain)
+    return not opens_anew and bool(question.conditions or question.sort)
 
 
 def _named(mentions: list[Mention]) -> Conditions:
