@@ -1,6 +1,6 @@
 """Write the code generated from the protos, or check that the written code is fresh.
 
-    python protos/generate.py                 write server/generated
+    python protos/generate.py                 write the generated code of server and client
     python protos/generate.py --check         exit with 1 and a list if anything differs
     python protos/generate.py --third-party   only lay out the protos that `buf` needs
 
@@ -19,21 +19,24 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import client_stubs
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 THIRD_PARTY = PROTOS / "third_party"
 SERVER = Path("server/generated")
-OUTPUTS = (SERVER,)
+CLIENT = Path("client/interview_client/generated")
+OUTPUTS = (SERVER, CLIENT)
 
 _OWN_IMPORT = re.compile(r"^from interview\.", re.MULTILINE)
 
 
 def generate(into: Path) -> None:
     """Write all generated code below `into`, which stands for the project's root."""
-    files = own_files(describe())
-    _generate_server(into / SERVER, files)
+    described = describe()
+    _generate_server(into / SERVER, own_files(described))
+    _generate_client(into / CLIENT, described)
 
 
 def describe() -> FileDescriptorSet:
@@ -90,6 +93,24 @@ def _generate_server(out: Path, files: list[FileDescriptorProto]) -> None:
         text = _OWN_IMPORT.sub("from server.generated.interview.", path.read_text("utf-8"))
         path.write_text(text, "utf-8")
     _make_packages(out)
+
+
+def _generate_client(out: Path, described: FileDescriptorSet) -> None:
+    """Write betterproto2 messages and our grpc.aio stubs as package interview_client.generated."""
+    out.mkdir(parents=True)
+    files = own_files(described)
+    # The stubs that betterproto2 writes need grpclib; ours speak grpc.aio.
+    option = "--python_betterproto2_opt=client_generation=none,server_generation=none"
+    flags = [f"--python_betterproto2_out={out}", option]
+    _protoc(flags, [file.name for file in files])
+    for file in files:
+        if file.service:
+            target = (out / file.name).with_name(f"{Path(file.name).stem}_stub.py")
+            target.write_text(client_stubs.stub_module(file), "utf-8")
+    facts = client_stubs.facts_of(described)
+    (out / "methods.py").write_text(client_stubs.methods_module(facts), "utf-8")
+    config = client_stubs.service_config(facts)
+    (out / "grpc_service_config.json").write_text(config, "utf-8")
 
 
 def _make_packages(out: Path) -> None:

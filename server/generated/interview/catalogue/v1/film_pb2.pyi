@@ -84,7 +84,7 @@ class ListFilmsRequest(_message.Message):
     view: _resources_pb2.FilmView.ValueType
     """How much to answer of each film. Unspecified: FILM_VIEW_BASIC."""
     skip: _builtins.int
-    """Films to leave out before the page: 0 to 10 000. Page tokens are cheaper."""
+    """Films to leave out before the first page: 0 to 10 000. Page tokens are cheaper."""
     return_total_size: _builtins.bool
     """True: count all films that meet the filter into total_size. Costs a second query."""
     def __init__(
