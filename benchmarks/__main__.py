@@ -1,0 +1,142 @@
+"""`python -m benchmarks [--quick] [--json FILE]`: measure, print, fail on a wrong answer."""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from benchmarks import model
+from benchmarks.processes import (
+    EMAIL,
+    PASSWORD,
+    Child,
+    RunFailed,
+    environment,
+    modules_after,
+    prepare,
+    running_module,
+    running_server,
+)
+from benchmarks.report import ChatFigures, Report, StartFigures
+from benchmarks.rounds import Bench, Figures, Plan
+from benchmarks.scenarios import scenarios
+from server.catalogue.sample import read_sample_films
+from tests.support.postgres import PostgresUnavailable, running_postgres
+
+FULL = Plan(pairs=5, seconds=0.6, turns=15)
+QUICK = Plan(pairs=2, seconds=0.12, turns=3)
+HEAVY = ("sqlalchemy", "semantic_kernel")
+WARM_TURNS = 3
+
+
+def main() -> int:
+    """Return 0 for a run whose every answer was right."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; rougher")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), help="only this one")
+    options = parser.parse_args()
+    databases = [options.database] if options.database else ["sqlite", "postgresql"]
+    try:
+        report = _run(QUICK if options.quick else FULL, databases)
+    except (RunFailed, PostgresUnavailable) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    print(report.text())
+    if options.json:
+        report.write_json(options.json)
+    return 0
+
+
+def _run(plan: Plan, databases: list[str]) -> Report:
+    calls: list[Figures] = []
+    starts: list[StartFigures] = []
+    chat: ChatFigures | None = None
+    with ExitStack() as stack:
+        load = stack.enter_context(running_module("benchmarks.load"))
+        echo = stack.enter_context(running_module("benchmarks.echo"))
+        scripted = stack.enter_context(running_module("benchmarks.model"))
+        echo_target = f"127.0.0.1:{echo.read()['port']}"
+        model_url = scripted.read()["base_url"]
+        for database in databases:
+            with _served(database, model_url, load, echo, echo_target) as bench:
+                served = bench.served
+                starts.append(StartFigures(database, served.cpu_catalogue, served.cpu_agents))
+                for scenario in scenarios(read_sample_films()):
+                    calls += bench.measure(scenario, plan)
+                chat = chat or _chat(bench, scripted, plan.turns)
+    assert chat is not None, "there is at least one database"
+    imports = {
+        command: modules_after(arguments, HEAVY)
+        for command, arguments in {
+            "--help": ["--help"],
+            "healthcheck": ["healthcheck", "--address", "127.0.0.1:1"],
+        }.items()
+    }
+    return Report(calls, starts, imports, chat)
+
+
+@contextmanager
+def _served(
+    database: str, model_url: str, load: Child, echo: Child, echo_target: str
+) -> Iterator[Bench]:
+    """Run the server over the sample films on a fresh database, with a signed-in caller."""
+    with tempfile.TemporaryDirectory(prefix="interview-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        settings = {"OPENAI_BASE_URL": model_url, "OPENAI_API_KEY": "sk-for-a-scripted-model"}
+        if database == "postgresql":
+            settings["DATABASE_URL"] = stack.enter_context(_postgres())
+        env = environment(folder, **settings)
+        prepare(env, folder)
+        served = stack.enter_context(running_server(env, folder))
+        load.ask("login", target=served.target, echo=echo_target, email=EMAIL, password=PASSWORD)
+        yield Bench(load, echo, echo_target, served, database)
+
+
+@contextmanager
+def _postgres() -> Iterator[str]:
+    """Yield a fresh database of TEST_POSTGRES_URL, or of a server from the embedded wheel."""
+    with ExitStack() as stack:
+        given = os.environ.get("TEST_POSTGRES_URL")
+        server = make_url(given or stack.enter_context(running_postgres()))
+        name = f"benchmark_{uuid4().hex}"
+        plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
+        asyncio.run(_execute(plain, f"CREATE DATABASE {name}"))
+        stack.callback(lambda: asyncio.run(_execute(plain, f"DROP DATABASE {name} WITH (FORCE)")))
+        own = server.set(drivername="postgresql+asyncpg", database=name)
+        yield own.render_as_string(hide_password=False)
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _chat(bench: Bench, scripted: Child, turns: int) -> ChatFigures:
+    """Measure turns of one agent that answers at once, without tools and handoff."""
+    costs, delays = [], []
+    for number in range(WARM_TURNS + turns):
+        before = bench.served.cpu()
+        told = bench.load.ask("turns", target=bench.served.target, turns=1, expected=model.TEXT)
+        if number >= WARM_TURNS:
+            costs.append(bench.served.cpu() - before)
+        sent = scripted.read()["answered_at"]
+        if number >= WARM_TURNS:
+            delays.append(told["first_tokens"][0] - sent)
+    return ChatFigures(model.TOKENS, turns, sum(costs) / turns * 1e3, median(delays) * 1e3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
