@@ -18,7 +18,12 @@ from server.database.base import Base
 def include_object(
     _object: object, name: str | None, kind: str, _reflected: object, _compare_to: object
 ) -> bool:
-    """Leave the search index out: its table has another shape on each database."""
+    """Leave out what has no model: the search index, and PostgreSQL's index by bytes.
+
+    The one has another shape on each database; of the other, collations are not reflected.
+    """
+    if kind == "index":
+        return name != "idx_film_title_bytes"
     return not (kind == "table" and (name or "").startswith("film_fts"))
 
 
@@ -29,6 +34,7 @@ def run(connection: Any) -> None:
         target_metadata=Base.metadata,
         include_object=include_object,
         compare_server_default=False,
+        transactional_ddl=True,
         transaction_per_migration=False,
     )
     with context.begin_transaction():

@@ -108,9 +108,9 @@ class Database:
         self._writes = self._engine(writers)
         self.read = ReadSession(self._reads)
         if self.is_sqlite:
-            _prepare_sqlite(self._reads, self._options)
-            _prepare_sqlite(self._writes, self._options)
-            _begin_immediate(self._writes)
+            prepare_sqlite(self._reads, self._options)
+            prepare_sqlite(self._writes, self._options)
+            begin_immediate(self._writes)
 
     @property
     def is_sqlite(self) -> bool:
@@ -162,7 +162,8 @@ def _asyncpg_arguments(options: DatabaseOptions) -> dict[str, Any]:
     }
 
 
-def _prepare_sqlite(engine: AsyncEngine, options: DatabaseOptions) -> None:
+def prepare_sqlite(engine: AsyncEngine, options: DatabaseOptions) -> None:
+    """Set up each new connection: WAL, durable commits, foreign keys, waiting for the lock."""
     timeout = int(options.lock_timeout.total_seconds() * 1000)
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -178,7 +179,9 @@ def _prepare_sqlite(engine: AsyncEngine, options: DatabaseOptions) -> None:
         cursor.close()
 
 
-def _begin_immediate(engine: AsyncEngine) -> None:
+def begin_immediate(engine: AsyncEngine) -> None:
+    """Begin each transaction as a writer, so that a read-then-write loses no update."""
+
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

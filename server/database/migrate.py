@@ -20,6 +20,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from server.database.engine import DatabaseOptions, begin_immediate, prepare_sqlite
+
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 _LOCK_KEY = 0x696E74657276
 """Names our advisory lock in PostgreSQL: the bytes of "interv"."""
@@ -86,6 +88,10 @@ async def _locked(url: URL, action: Callable[[Config], None]) -> None:
 @asynccontextmanager
 async def _connection(url: URL, **options: Any) -> AsyncIterator[AsyncConnection]:
     engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True, **options)
+    if url.get_backend_name() == "sqlite":
+        # The driver would commit before each CREATE: half a migration could stay behind.
+        prepare_sqlite(engine, DatabaseOptions())
+        begin_immediate(engine)
     try:
         async with engine.connect() as connection:
             yield connection

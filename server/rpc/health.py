@@ -6,6 +6,7 @@ never follows a database), and each service. Never behind sign-in or load limits
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from typing import TypeAlias
 
 from grpc_health.v1.health_pb2 import (
     HealthCheckRequest,
@@ -21,8 +22,7 @@ SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
 
-State = int
-"""A number of HealthCheckResponse.ServingStatus."""
+State: TypeAlias = "HealthCheckResponse.ServingStatus"
 
 
 class Health:

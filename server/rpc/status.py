@@ -79,7 +79,7 @@ def as_domain_error(error: BaseException) -> DomainError:
     a server error), so they are told by SQLSTATE and by whether the connection was lost.
     """
     if isinstance(error, DomainError):
-        return error if error.reason in CODES else DomainError(error.message, reason="INTERNAL")
+        return error if error.reason in CODES else _internal()
     if isinstance(error, PoolTimeout):
         return DomainError(
             "the server is busy; try again shortly",
@@ -93,6 +93,11 @@ def as_domain_error(error: BaseException) -> DomainError:
         return deadline_exceeded()
     if isinstance(error, OSError):
         return DependencyUnavailable("database")
+    return _internal()
+
+
+def _internal() -> DomainError:
+    # Whatever was meant for somebody else's eyes stays here.
     return DomainError("internal error", reason="INTERNAL")
 
 
@@ -120,7 +125,7 @@ def _database_error(error: DBAPIError) -> DomainError:
         return DependencyUnavailable("database")
     if state[:2] == "22" and not isinstance(error, IntegrityError):
         return DomainError("a value is out of range for its field", reason="VALIDATION_FAILED")
-    return DomainError("internal error", reason="INTERNAL")
+    return _internal()
 
 
 def _sqlstate(error: DBAPIError) -> str:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ def running_postgres() -> Iterator[str]:
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
         data, port = folder / "data", _free_port()
-        initdb = [programs / "initdb", "--no-sync", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        initdb: list[Path | str] = [programs / "initdb", "--no-sync", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         _run([*initdb, "--locale=C", "-D", data], folder)
         with _server(programs, data, port, folder):
             yield f"postgresql+asyncpg://postgres@127.0.0.1:{port}/postgres"
@@ -67,7 +67,7 @@ def _unprivileged() -> dict[str, Any]:
     return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-def _run(command: list[Path | str], folder: Path) -> None:
+def _run(command: Sequence[Path | str], folder: Path) -> None:
     done = subprocess.run(
         command, cwd=folder, **_unprivileged(), capture_output=True, text=True, check=False
     )
@@ -80,11 +80,11 @@ def _server(programs: Path, data: Path, port: int, folder: Path) -> Iterator[Non
     log = (folder / "log").open("wb")
     options = {"port": port, "fsync": "off", "listen_addresses": "127.0.0.1"}
     options |= {"unix_socket_directories": "", "max_connections": 300}
-    command = [programs / "postgres", "-D", data]
+    command: list[Path | str] = [programs / "postgres", "-D", data]
     for name, value in options.items():
         command += ["-c", f"{name}={value}"]
     process = subprocess.Popen(
-        command, cwd=folder, **_unprivileged(), stdout=log, stderr=subprocess.STDOUT
+        command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, **_unprivileged()
     )
     try:
         _wait_until_ready(programs, port, process, folder / "log")
@@ -103,7 +103,7 @@ def _wait_until_ready(
     programs: Path, port: int, process: "subprocess.Popen[bytes]", log: Path
 ) -> None:
     end = time.monotonic() + START_SECONDS
-    probe = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    probe: list[Path | str] = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     while time.monotonic() < end and process.poll() is None:
         if subprocess.run(probe, check=False).returncode == 0:
             return
