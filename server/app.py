@@ -152,7 +152,7 @@ class Application:
             *methods_of(AGENT, AgentServicer(self._chat_parts())),
             *methods_of(HEALTH, self.health, _infrastructure_policy),
         ]
-        if self.settings.reflection:
+        if self.settings.reflection_served:
             services = [service.full_name for service in (AUTH, CATALOGUE, AGENT, HEALTH)]
             methods.extend(reflection_methods(services))
         return methods
@@ -188,6 +188,7 @@ class Application:
     def _serve_database(self, *, up: bool) -> None:
         for name in ("", "readiness", AUTH.full_name, CATALOGUE.full_name):
             self.health.set(name, serving=up)
+        self.health.set(AGENT.full_name, serving=up and self._engine is not None)
 
     async def _load_agents(self) -> None:
         # Importing Semantic Kernel takes seconds: after the port is open, and in a thread.

@@ -15,7 +15,7 @@ class Banner:
 
     def __init__(self, settings: Settings, port: int, out: TextIO) -> None:
         self._settings = settings
-        self._address = f"{settings.host}:{port}"
+        self._address = settings.model_copy(update={"port": port}).local_address
         self._out = out
 
     def catalogue_ready(self, seconds: float, new_users: Sequence[tuple[str, str]]) -> None:

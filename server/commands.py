@@ -23,7 +23,7 @@ from server.database import migrate as migrations
 from server.database.engine import Database
 from server.log import logger
 from server.secret import server_secret
-from server.settings import Settings, SettingsError, load_settings
+from server.settings import Environment, Settings, SettingsError, load_settings
 
 Command = Callable[[Settings], Coroutine[None, None, int]]
 
@@ -58,7 +58,7 @@ def seed() -> int:
     """Load the sample films into an empty catalogue."""
 
     async def command(settings: Settings) -> int:
-        await migrations.upgrade(settings.effective_database_url)
+        await prepare_schema(settings)
         database = Database(settings.effective_database_url, catalogue_commands.BULK_OPTIONS)
         try:
             count = await load_sample_films(database)
@@ -69,6 +69,28 @@ def seed() -> int:
         return 0
 
     return run(command)
+
+
+class SchemaOutOfDate(Exception):
+    """The database's schema is not this version's; the text says what to do."""
+
+
+async def prepare_schema(settings: Settings) -> None:
+    """Migrate; in production only check, since there migrating is a step of the deployment.
+
+    Raises:
+        SchemaOutOfDate: in production, and the schema is another version's.
+    """
+    url = settings.effective_database_url
+    if settings.environment is Environment.EMBEDDED:
+        await migrations.upgrade(url)
+        return
+    current, needed = await migrations.current_revision(url), migrations.head_revision()
+    if current != needed:
+        raise SchemaOutOfDate(
+            f"the database's schema is at {current or 'nothing'}, this version needs {needed}:"
+            " run `interview-server migrate` first"
+        )
 
 
 async def load_sample_films(database: Database) -> int:
@@ -106,7 +128,7 @@ def users(options: argparse.Namespace) -> int:
         secret = await asyncio.to_thread(
             server_secret, settings.secret_key.get_secret_value(), settings.data_dir
         )
-        await migrations.upgrade(settings.effective_database_url)
+        await prepare_schema(settings)
         database = Database(settings.effective_database_url)
         passwords = Passwords(settings.password_cost, log=logger("users"))
         try:
@@ -152,7 +174,7 @@ def run(command: Command) -> int:
     try:
         settings = load_settings()
         return asyncio.run(command(settings))
-    except SettingsError as error:
+    except (SettingsError, SchemaOutOfDate) as error:
         return _fail(str(error))
     except (SQLAlchemyError, PostgresError, OSError) as error:
         return _fail(f"the database cannot be used: {first_line(error)}")

@@ -16,7 +16,7 @@ def healthcheck(address: str | None, service: str) -> int:
         target = address or _own_address()
     except SettingsError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+        return 1
     with grpc.insecure_channel(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]  # no annotations
         request = health_pb2.HealthCheckRequest(service=service)
@@ -33,7 +33,4 @@ def healthcheck(address: str | None, service: str) -> int:
 
 
 def _own_address() -> str:
-    settings = load_settings()
-    # A server that listens on every address is asked on the loopback one.
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104  # compared, not bound
-    return f"{host}:{settings.port}"
+    return load_settings().local_address

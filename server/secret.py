@@ -16,9 +16,9 @@ def server_secret(configured: str, data_dir: Path) -> bytes:
     if configured:
         return configured.encode()
     file = data_dir / "secret-key"
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with open(file, "xb", opener=_private) as new:  # noqa: PTH123  # Path.open takes no opener
+        with open(file, "xb", opener=_private) as new:  # Path.open takes no opener
             new.write(secrets.token_hex(_BYTES).encode())
     except FileExistsError:
         pass

@@ -13,19 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.app import Application
 from server.banner import Banner
-from server.commands import first_line, load_sample_films
+from server.commands import SchemaOutOfDate, first_line, load_sample_films, prepare_schema
 from server.core.clock import utc_now
-from server.database import migrate
 from server.generated.interview.agent.v1 import chat_pb2
 from server.generated.interview.auth.v1 import auth_service_pb2
 from server.log import configure, logger
 from server.rpc.lifecycle import AddressInUse
 from server.secret import server_secret
-from server.settings import Environment, Settings, SettingsError, load_settings
-
-
-class StartRefused(Exception):
-    """The server must not start; the text says what to do."""
+from server.settings import Settings, SettingsError, load_settings
 
 
 def serve(*, demo: bool) -> int:
@@ -36,7 +31,7 @@ def serve(*, demo: bool) -> int:
         _attach_debugger(settings)
         _set_up_logs(settings)
         return _run(_serve(settings, demo=demo, started=started))
-    except (SettingsError, StartRefused, AddressInUse) as error:
+    except (SettingsError, SchemaOutOfDate, AddressInUse) as error:
         return _fail(str(error))
     except (SQLAlchemyError, PostgresError, OSError) as error:
         return _fail(f"the database cannot be used: {first_line(error)}")
@@ -45,7 +40,7 @@ def serve(*, demo: bool) -> int:
 async def _serve(settings: Settings, *, demo: bool, started: float) -> int:
     log = logger("server")
     stopping, hurry = _on_signals()
-    await _prepare_schema(settings)
+    await prepare_schema(settings)
     secret = await asyncio.to_thread(
         server_secret, settings.secret_key.get_secret_value(), settings.data_dir
     )
@@ -90,20 +85,6 @@ async def _announce(
     log.info("agents ready", model=model, seconds=round(seconds, 2))
     if banner is not None:
         banner.agents_ready(seconds)
-
-
-async def _prepare_schema(settings: Settings) -> None:
-    """Migrate, or in production only check: there, migrating is a step of the deployment."""
-    url = settings.effective_database_url
-    if settings.environment is Environment.EMBEDDED:
-        await migrate.upgrade(url)
-        return
-    current, needed = await migrate.current_revision(url), migrate.head_revision()
-    if current != needed:
-        raise StartRefused(
-            f"the database's schema is at {current or 'nothing'}, this version needs {needed}:"
-            " run `interview-server migrate` first"
-        )
 
 
 async def _prepare_demo(app: Application) -> Sequence[tuple[str, str]]:

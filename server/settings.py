@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     debug_mode: bool = False
     debug_port: Annotated[int, Field(ge=1, le=65535)] = 5678
     debug_wait: bool = False
-    reflection: bool = True
+    reflection: bool | None = None
     drain_delay_seconds: Annotated[float, Field(ge=0, le=60)] = 0.5
     grace_seconds: Annotated[float, Field(ge=0, le=300)] = 20.0
 
@@ -103,9 +103,23 @@ class Settings(BaseSettings):
         return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'interview.db'}"
 
     @property
+    def local_address(self) -> str:
+        """Where a program on this machine reaches the server."""
+        # A server that listens on every address is asked on the loopback one.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
     def effective_log_level(self) -> str:
         """DEBUG lowers the level."""
         return "DEBUG" if self.debug else self.log_level
+
+    @property
+    def reflection_served(self) -> bool:
+        """Whether callers may ask for the contracts: unless set, everywhere but in production."""
+        if self.reflection is None:
+            return self.environment is not Environment.PRODUCTION
+        return self.reflection
 
     @property
     def model_configured(self) -> bool:

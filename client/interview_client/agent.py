@@ -111,14 +111,12 @@ class AgentCalls:
         config: SessionConfig | None = None,
         session_id: str = "",
         resume: tuple[str, int] | None = None,
-        exclusive: bool = False,
         options: StreamOptions | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[ChatSession]:
         """Open a chat, or go on with one: `resume` is its session and last sequence.
 
-        `exclusive` ends other streams of a resumed session. `timeout` bounds the stream, not
-        the turns; None: no bound.
+        `timeout` bounds the stream, not the turns; None: no bound.
         """
         if resume is None:
             start = StartFrame(session_id=session_id, config=config, options=options)
@@ -126,12 +124,7 @@ class AgentCalls:
         else:
             session, after_sequence = resume
             first = ChatRequest(
-                resume=ResumeFrame(
-                    session=session,
-                    after_sequence=after_sequence,
-                    options=options,
-                    exclusive=exclusive,
-                )
+                resume=ResumeFrame(session=session, after_sequence=after_sequence, options=options)
             )
         token = await self._calls.source()
         call = self._stub.chat(timeout=timeout, metadata=bearer(token))

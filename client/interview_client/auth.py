@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from uuid import uuid4
 
 from grpc import aio
 
@@ -128,7 +127,6 @@ class Authenticator:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._renewals: set[asyncio.Task[str | None]] = set()
-        self._attempt = ("", "")
 
     async def sign_in(self, email: str, password: str, device_label: str = "") -> User:
         """Open a login session and keep its tokens. Raises LoginFailed, LoginThrottled."""
@@ -195,13 +193,7 @@ class Authenticator:
         return tokens.access_token == rejected or self._clock() >= tokens.refresh_time
 
     async def _renew(self, tokens: Tokens, rejected: str | None) -> Tokens:
-        if self._attempt[0] != tokens.refresh_token:
-            # The id stays the same until there is an answer, so a lost one can be asked for
-            # again although a refresh token works only once.
-            self._attempt = (tokens.refresh_token, str(uuid4()))
-        request = RefreshTokenRequest(
-            refresh_token=tokens.refresh_token, request_id=self._attempt[1]
-        )
+        request = RefreshTokenRequest(refresh_token=tokens.refresh_token)
         try:
             answer = await self._refresh(request)
         except Unauthenticated:

@@ -87,7 +87,7 @@ class Catalogue:
         )
         return response.films
 
-    def list_films(  # noqa: PLR0913  # the fields of the request, by keyword
+    def list_films(  # the fields of the request, by keyword
         self,
         *,
         filter: str = "",  # noqa: A002  # the field's name in the API
@@ -95,7 +95,6 @@ class Catalogue:
         page_size: int = 0,
         page_token: str = "",
         view: FilmView = FilmView.UNSPECIFIED,
-        show_deleted: bool = False,
         skip: int = 0,
         return_total_size: bool = False,
         timeout: float | None = None,
@@ -108,7 +107,6 @@ class Catalogue:
                 page_token=token,
                 filter=filter,
                 order_by=order_by,
-                show_deleted=show_deleted,
                 view=view,
                 skip=skip,
                 return_total_size=return_total_size,
@@ -148,8 +146,6 @@ class Catalogue:
     def list_categories(
         self,
         *,
-        filter: str = "",  # noqa: A002  # the field's name in the API
-        order_by: str = "",
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -157,9 +153,7 @@ class Catalogue:
         """Return the categories; `timeout` is for each page."""
 
         async def fetch(token: str) -> Page[Category]:
-            request = ListCategoriesRequest(
-                page_size=page_size, page_token=token, filter=filter, order_by=order_by
-            )
+            request = ListCategoriesRequest(page_size=page_size, page_token=token)
             response = await self._list_categories(request, timeout)
             return Page(response.categories, response.next_page_token)
 
@@ -172,8 +166,6 @@ class Catalogue:
     def list_actors(
         self,
         *,
-        filter: str = "",  # noqa: A002  # the field's name in the API
-        order_by: str = "",
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -181,9 +173,7 @@ class Catalogue:
         """Return the actors; `timeout` is for each page."""
 
         async def fetch(token: str) -> Page[Actor]:
-            request = ListActorsRequest(
-                page_size=page_size, page_token=token, filter=filter, order_by=order_by
-            )
+            request = ListActorsRequest(page_size=page_size, page_token=token)
             response = await self._list_actors(request, timeout)
             return Page(response.actors, response.next_page_token)
 

@@ -61,7 +61,7 @@ class ChatSession:
         raise StreamEnded("the stream has ended before the session was ready")
 
     async def close(self) -> None:
-        """End the stream. A running turn goes on at the server for its detached_grace."""
+        """End the stream. A running turn is cancelled."""
         for renewal in self._renewals:
             renewal.cancel()
         await self._writer.close()
@@ -95,7 +95,6 @@ class ChatSession:
         *,
         busy_policy: BusyPolicy = BusyPolicy.UNSPECIFIED,
         budget: TurnBudget | None = None,
-        context_resources: tuple[str, ...] = (),
     ) -> str:
         """Send a message and return its turn's id, a new UUID unless given.
 
@@ -107,7 +106,6 @@ class ChatSession:
             text=text,
             busy_policy=busy_policy,
             budget=budget,
-            context_resources=list(context_resources),
         )
         await self.send_frame(ChatRequest(frame_id=turn_id, user_message=message))
         return turn_id

@@ -99,9 +99,6 @@ class EventReader:
         """Count the event; tell whether the consumer should get it."""
         repeated = 0 < event.sequence <= self.last_sequence
         self.last_sequence = max(self.last_sequence, event.sequence)
-        if event.session_snapshot is not None:
-            through = event.session_snapshot.through_sequence
-            self.last_sequence = max(self.last_sequence, through)
         if repeated or not kind_of(event):
             return False
         if self._notice is not None:

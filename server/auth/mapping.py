@@ -40,36 +40,18 @@ def _line(text: str) -> str:
     return text
 
 
-def _no_scopes(scopes: list[str]) -> list[str]:
-    # A token that can do more than was asked for would be worse than none.
-    if scopes:
-        raise ValueError("must be empty: tokens carry all permissions of the user's roles")
-    return scopes
-
-
-def _uuid_if_set(text: str) -> str:
-    if text:
-        try:
-            UUID(text)
-        except ValueError:
-            raise ValueError("must be a UUID") from None
-    return text
-
-
 class LoginCommand(BaseModel):
     """The rules of LoginRequest."""
 
     email: Annotated[str, AfterValidator(_email)]
     password: Annotated[str, AfterValidator(_password), Field(repr=False)]
     device_label: Annotated[str, Field(max_length=64), AfterValidator(_line)]
-    scopes: Annotated[list[str], AfterValidator(_no_scopes)]
 
 
 class RefreshCommand(BaseModel):
     """The rules of RefreshTokenRequest."""
 
     refresh_token: Annotated[str, Field(min_length=16, max_length=512, repr=False)]
-    request_id: Annotated[str, AfterValidator(_uuid_if_set)]
 
 
 def login_command(request: auth.LoginRequest) -> LoginCommand:
@@ -80,17 +62,13 @@ def login_command(request: auth.LoginRequest) -> LoginCommand:
             "email": request.email,
             "password": request.password,
             "device_label": request.device_label,
-            "scopes": list(request.scopes),
         },
     )
 
 
 def refresh_command(request: auth.RefreshTokenRequest) -> RefreshCommand:
     """Read a RefreshTokenRequest; raises ValidationFailed."""
-    return validated(
-        RefreshCommand,
-        {"refresh_token": request.refresh_token, "request_id": request.request_id},
-    )
+    return validated(RefreshCommand, {"refresh_token": request.refresh_token})
 
 
 def login_response(login: Login) -> auth.LoginResponse:

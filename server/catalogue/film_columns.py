@@ -10,7 +10,6 @@ from sqlalchemy import (
     column,
     false,
     func,
-    null,
     or_,
     select,
     table,
@@ -30,7 +29,6 @@ from server.catalogue.models import (
     FilmCategory,
     Language,
 )
-from server.database.types import UtcDateTime
 
 _STORED_ENUMS = {
     text.upper().replace("-", "_").replace(" ", "_"): text for text in (*RATINGS, *SPECIAL_FEATURES)
@@ -56,9 +54,8 @@ def film_columns(*, is_sqlite: bool) -> FilterColumns:
             "rating": ScalarColumn(_FILM.rating, _stored_enum),
             "special_features": _special_features(is_sqlite=is_sqlite),
             "streaming_available": ScalarColumn(_FILM.streaming_available),
-            "create_time": ScalarColumn(_FILM.create_time),
+            "create_time": ScalarColumn(func.coalesce(_FILM.create_time, _FILM.last_update)),
             "update_time": ScalarColumn(_FILM.last_update),
-            "delete_time": ScalarColumn(cast(null(), UtcDateTime)),  # a film's row is all there is
             "labels.language": _language_label(_FILM.language_id),
             "labels.original_language": _language_label(_FILM.original_language_id),
             **_category_columns(),

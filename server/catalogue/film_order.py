@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal, or_
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_
 
 from server.catalogue.domain import Film
 from server.catalogue.filter_sql import by_bytes
@@ -72,7 +72,6 @@ _FIELDS: Mapping[str, _Field] = {
         datetime.isoformat,
         datetime.fromisoformat,
     ),
-    "delete_time": _Field(literal(0), lambda _film: 0),  # no film here is deleted
 }
 SORTABLE = frozenset(_FIELDS)
 

@@ -89,6 +89,7 @@ async def _locked(url: URL, action: Callable[[Config], None]) -> None:
 async def _connection(url: URL, **options: Any) -> AsyncIterator[AsyncConnection]:
     engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True, **options)
     if url.get_backend_name() == "sqlite":
+        await asyncio.to_thread(_make_folder, url)
         # The driver would commit before each CREATE: half a migration could stay behind.
         prepare_sqlite(engine, DatabaseOptions())
         begin_immediate(engine)
@@ -111,14 +112,19 @@ async def _advisory_lock(url: URL) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _file_lock(url: URL) -> AsyncIterator[None]:
+    await asyncio.to_thread(_make_folder, url)
     database = Path(url.database or "")
-    await asyncio.to_thread(database.parent.mkdir, parents=True, exist_ok=True)
     side_file = database.with_name(database.name + ".migrate-lock")
     lock = await asyncio.to_thread(_begin_immediate, side_file)
     try:
         yield
     finally:
         await asyncio.to_thread(lock.close)
+
+
+def _make_folder(url: URL) -> None:
+    """Create the database's folder, closed to other users: it will hold password hashes."""
+    Path(url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _begin_immediate(file: Path) -> sqlite3.Connection:

@@ -87,6 +87,10 @@ class House:
     def unary(self, path: str = CHECK) -> Any:
         return self.channel.unary_unary(path)
 
+    def watch(self, service: str) -> Any:
+        method: Any = self.channel.unary_stream(WATCH)
+        return method(_asked(service), timeout=5)
+
     def last_line(self) -> dict[str, Any]:
         fields: dict[str, Any] = [
             line.kwargs for line in self.lines if line.kwargs.get("event") == "call"
@@ -157,7 +161,7 @@ async def test_a_crash_is_internal_and_says_nothing_but_the_request_id(house: Ho
 
 
 async def test_a_stream_that_crashes_is_internal_too(house: House) -> None:
-    call = house.channel.unary_stream(WATCH)(_asked("crash"), timeout=5)
+    call = house.watch("crash")
     assert await call.read()
     error, _ = await _failure(call.read())
     assert error.code() is grpc.StatusCode.INTERNAL
@@ -220,8 +224,8 @@ async def test_a_longer_deadline_is_cut_to_the_methods_maximum(house: House) -> 
 
 
 async def test_a_refusal_does_not_wait_for_a_body(house: House) -> None:
-    call = house.channel.stream_unary("/grpc.health.v1.Health/List")(timeout=5)
-    error, info = await _failure(call)
+    method: Any = house.channel.stream_unary("/grpc.health.v1.Health/List")
+    error, info = await _failure(method(timeout=5))
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
     assert info.reason == "CREDENTIAL_MISSING"
 
@@ -260,7 +264,7 @@ async def test_every_call_leaves_one_line(house: House) -> None:
 
 
 async def test_a_call_that_the_client_gives_up_leaves_its_line_and_no_task(house: House) -> None:
-    call = house.channel.unary_stream(WATCH)(_asked(""), timeout=5)
+    call = house.watch("")
     assert await call.read()
     call.cancel()
     async with asyncio.timeout(2):

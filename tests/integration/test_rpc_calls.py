@@ -1,9 +1,6 @@
 """Calls to a real server: who may make them, what they answer, and what they log."""
 
-import grpc
-import pytest
 
-from server.generated.interview.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from server.generated.interview.catalogue.v1 import (
     catalogue_service_pb2_grpc,
     film_pb2,

@@ -34,8 +34,8 @@ def running_postgres() -> Iterator[str]:
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
         data, port = folder / "data", _free_port()
-        initdb: list[Path | str] = [programs / "initdb", "--no-sync", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        _run([*initdb, "--locale=C", "-D", data], folder)
+        options = ("--no-sync", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
+        _run([programs / "initdb", *options, "-D", data], folder)
         with _server(programs, data, port, folder):
             yield f"postgresql+asyncpg://postgres@127.0.0.1:{port}/postgres"
     finally:

@@ -107,7 +107,6 @@ class TokenMill:
     def __init__(self, *, refresh_after: timedelta, lifetime: timedelta, now: Any) -> None:
         self.number = 0
         self.used: list[str] = []
-        self.request_ids: list[str] = []
         self._refresh_after = refresh_after
         self._lifetime = lifetime
         self._now = now
@@ -134,7 +133,6 @@ class TokenMill:
     async def refresh(self, request: Any, context: Context) -> Message:
         """Answer RefreshToken: only the newest refresh token is good."""
         self.used.append(request.refresh_token)
-        self.request_ids.append(request.request_id)
         if request.refresh_token != f"refresh-{self.number}":
             await fail(context, grpc.StatusCode.UNAUTHENTICATED, "REFRESH_TOKEN_REUSED")
         return auth_service_pb2.RefreshTokenResponse(tokens=self.pair())

@@ -187,29 +187,6 @@ async def test_a_refresh_that_fails_for_now_leaves_the_old_token_in_use_while_it
     assert [token for _, token in script.calls["GetFilm"]] == ["access-1"]
 
 
-async def test_the_same_attempt_is_recognisable_until_it_is_answered(
-    mill: TokenMill, clock: Clock
-) -> None:
-    away = failing(grpc.StatusCode.INTERNAL)
-    seen: list[str] = []
-
-    async def lost(request: Any, context: Context) -> Message:
-        seen.append(request.request_id)
-        return await away(request, context)
-
-    script = script_of(mill, RefreshToken=in_turn(lost, mill.refresh))
-    async with connected(script, clock=clock) as client:
-        await _sign_in(client)
-        clock.advance(600)
-        with pytest.raises(Exception, match="INTERNAL"):
-            await client.catalogue.get_film(1)
-        await client.catalogue.get_film(1)
-        clock.advance(600)
-        await client.catalogue.get_film(1)
-    assert mill.request_ids[0] == seen[0]
-    assert len(set(mill.request_ids)) == 2
-
-
 async def test_a_stolen_refresh_token_ends_the_login_session_here_too(
     mill: TokenMill, clock: Clock
 ) -> None:

@@ -170,7 +170,6 @@ async def test_every_kind_of_field_survives_the_way_from_the_server() -> None:
     assert (got.rental_rate.units, got.rental_rate.nanos) == (2, 990_000_000)
     assert got.update_time == datetime(2026, 2, 28, 12, 30, 0, 250_000, tzinfo=UTC)
     assert got.replacement_cost is None
-    assert got.delete_time is None
     assert resources_pb2.Film.FromString(bytes(got)) == film
 
 

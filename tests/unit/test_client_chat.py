@@ -82,22 +82,13 @@ async def test_resuming_asks_for_what_is_missing_and_drops_what_is_not() -> None
 
     async with (
         connected(Script(Chat=play)) as client,
-        client.chat(resume=("sessions/1", 3), exclusive=True) as chat,
+        client.chat(resume=("sessions/1", 3)) as chat,
     ):
         assert chat.ready.resumed
         assert [kind_of(one) async for one in chat] == ["text_delta", "replay_completed"]
         assert chat.last_sequence == 4
     assert frames[0].resume.session == "sessions/1"
-    assert (frames[0].resume.after_sequence, frames[0].resume.exclusive) == (3, True)
-
-
-async def test_a_snapshot_stands_for_the_events_before_it() -> None:
-    snapshot = chat_pb2.SessionSnapshot(through_sequence=40)
-    events = [event("session_snapshot", session_snapshot=snapshot), delta("x", 40, "t")]
-    script = Script(Chat=playing(ready(), *events, delta("y", 41, "t")))
-    async with connected(script) as client, client.chat(resume=("sessions/1", 3)) as chat:
-        assert [kind_of(one) async for one in chat] == ["session_snapshot", "text_delta"]
-        assert chat.last_sequence == 41
+    assert frames[0].resume.after_sequence == 3
 
 
 async def test_a_wait_that_is_given_up_loses_no_event() -> None:

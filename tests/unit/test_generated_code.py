@@ -68,7 +68,7 @@ def test_a_call_without_deadline_is_bounded_everywhere_but_in_the_chat() -> None
     ("name", "level"),
     [
         ("auth.v1.AuthService.Login", MethodOptions.IDEMPOTENCY_UNKNOWN),
-        ("auth.v1.AuthService.RefreshToken", MethodOptions.IDEMPOTENT),
+        ("auth.v1.AuthService.Logout", MethodOptions.IDEMPOTENT),
         ("auth.v1.AuthService.GetCurrentPrincipal", MethodOptions.NO_SIDE_EFFECTS),
         ("catalogue.v1.CatalogueService.ListFilms", MethodOptions.NO_SIDE_EFFECTS),
         ("agent.v1.AgentService.Ask", MethodOptions.IDEMPOTENCY_UNKNOWN),
@@ -112,10 +112,11 @@ def test_query_options_name_what_a_filter_may_use() -> None:
 
 def test_numbers_of_published_reasons_do_not_move() -> None:
     reasons = error_reason_pb2.ErrorReason
-    assert len(reasons.keys()) == 56
+    assert len(reasons.keys()) == 58
     assert reasons.Value("ERROR_REASON_VALIDATION_FAILED") == 1
     assert reasons.Value("ERROR_REASON_RESOURCE_NOT_FOUND") == 20
     assert reasons.Value("ERROR_REASON_LOGIN_FAILED") == 64
+    assert reasons.Value("ERROR_REASON_DEADLINE_EXCEEDED") == 89
     assert reasons.Value("ERROR_REASON_CONTENT_BLOCKED") == 110
 
 

@@ -34,7 +34,8 @@ def _database_error(sqlstate: str, *, lost: bool = False) -> DBAPIError:
 
 
 def test_every_reason_of_the_table_is_in_the_contract() -> None:
-    contract = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}
+    values = error_reason_pb2.ErrorReason.DESCRIPTOR.values
+    contract = {value.name.removeprefix("ERROR_REASON_") for value in values}
     assert set(CODES) <= contract
     assert _C.UNKNOWN not in CODES.values()
     assert _C.OK not in CODES.values()

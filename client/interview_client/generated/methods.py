@@ -26,7 +26,7 @@ class AuthService:
     """Methods of interview.auth.v1.AuthService."""
 
     LOGIN = Method("/interview.auth.v1.AuthService/Login", False, 10.0, 10.0)
-    REFRESH_TOKEN = Method("/interview.auth.v1.AuthService/RefreshToken", True, 5.0, 10.0)
+    REFRESH_TOKEN = Method("/interview.auth.v1.AuthService/RefreshToken", False, 5.0, 10.0)
     LOGOUT = Method("/interview.auth.v1.AuthService/Logout", True, 5.0, 10.0)
     GET_CURRENT_PRINCIPAL = Method("/interview.auth.v1.AuthService/GetCurrentPrincipal", True, 5.0, 10.0)
 

@@ -51,34 +51,6 @@ BUSY_POLICY_REJECT: BusyPolicy.ValueType  # 3
 """It is rejected with TURN_IN_PROGRESS."""
 Global___BusyPolicy: _TypeAlias = BusyPolicy  # noqa: Y015
 
-class _ApprovalDecision:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ApprovalDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalDecision.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    APPROVAL_DECISION_UNSPECIFIED: _ApprovalDecision.ValueType  # 0
-    """Not said; refused."""
-    APPROVAL_DECISION_APPROVE: _ApprovalDecision.ValueType  # 1
-    """The call may run."""
-    APPROVAL_DECISION_DENY: _ApprovalDecision.ValueType  # 2
-    """The call must not run."""
-    APPROVAL_DECISION_APPROVE_FOR_TURN: _ApprovalDecision.ValueType  # 3
-    """The call and later ones of the same tool in this turn may run."""
-
-class ApprovalDecision(_ApprovalDecision, metaclass=_ApprovalDecisionEnumTypeWrapper):
-    """A decision about a tool call."""
-
-APPROVAL_DECISION_UNSPECIFIED: ApprovalDecision.ValueType  # 0
-"""Not said; refused."""
-APPROVAL_DECISION_APPROVE: ApprovalDecision.ValueType  # 1
-"""The call may run."""
-APPROVAL_DECISION_DENY: ApprovalDecision.ValueType  # 2
-"""The call must not run."""
-APPROVAL_DECISION_APPROVE_FOR_TURN: ApprovalDecision.ValueType  # 3
-"""The call and later ones of the same tool in this turn may run."""
-Global___ApprovalDecision: _TypeAlias = ApprovalDecision  # noqa: Y015
-
 class _GoAwayReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -135,14 +107,10 @@ class ChatRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     USER_MESSAGE_FIELD_NUMBER: _builtins.int
-    TOOL_APPROVAL_FIELD_NUMBER: _builtins.int
     CANCEL_TURN_FIELD_NUMBER: _builtins.int
-    ACK_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     REFRESH_CREDENTIAL_FIELD_NUMBER: _builtins.int
-    UPDATE_CONFIG_FIELD_NUMBER: _builtins.int
     END_SESSION_FIELD_NUMBER: _builtins.int
-    FEEDBACK_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.str
     """What the client calls this frame: at most 64 characters. Answers name it in in_reply_to.
     Empty: nothing answers unless the frame is rejected.
@@ -160,16 +128,8 @@ class ChatRequest(_message.Message):
         """Asks something: begins a turn."""
 
     @_builtins.property
-    def tool_approval(self) -> Global___ToolApprovalFrame:
-        """Decides about a tool call that waits."""
-
-    @_builtins.property
     def cancel_turn(self) -> Global___CancelTurnFrame:
         """Cancels a turn."""
-
-    @_builtins.property
-    def ack(self) -> Global___AckFrame:
-        """Says how far the client has read."""
 
     @_builtins.property
     def ping(self) -> Global___PingFrame:
@@ -180,16 +140,8 @@ class ChatRequest(_message.Message):
         """Brings a new access token before the old one ends."""
 
     @_builtins.property
-    def update_config(self) -> Global___UpdateConfigFrame:
-        """Changes how the next turns run."""
-
-    @_builtins.property
     def end_session(self) -> Global___EndSessionFrame:
         """Ends the session."""
-
-    @_builtins.property
-    def feedback(self) -> Global___FeedbackFrame:
-        """Says whether an answer was good."""
 
     def __init__(
         self,
@@ -198,20 +150,16 @@ class ChatRequest(_message.Message):
         start: Global___StartFrame | None = ...,
         resume: Global___ResumeFrame | None = ...,
         user_message: Global___UserMessageFrame | None = ...,
-        tool_approval: Global___ToolApprovalFrame | None = ...,
         cancel_turn: Global___CancelTurnFrame | None = ...,
-        ack: Global___AckFrame | None = ...,
         ping: Global___PingFrame | None = ...,
         refresh_credential: Global___RefreshCredentialFrame | None = ...,
-        update_config: Global___UpdateConfigFrame | None = ...,
         end_session: Global___EndSessionFrame | None = ...,
-        feedback: Global___FeedbackFrame | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel_turn", b"cancel_turn", "end_session", b"end_session", "feedback", b"feedback", "frame", b"frame", "ping", b"ping", "refresh_credential", b"refresh_credential", "resume", b"resume", "start", b"start", "tool_approval", b"tool_approval", "update_config", b"update_config", "user_message", b"user_message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_turn", b"cancel_turn", "end_session", b"end_session", "frame", b"frame", "ping", b"ping", "refresh_credential", b"refresh_credential", "resume", b"resume", "start", b"start", "user_message", b"user_message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel_turn", b"cancel_turn", "end_session", b"end_session", "feedback", b"feedback", "frame", b"frame", "frame_id", b"frame_id", "ping", b"ping", "refresh_credential", b"refresh_credential", "resume", b"resume", "start", b"start", "tool_approval", b"tool_approval", "update_config", b"update_config", "user_message", b"user_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_turn", b"cancel_turn", "end_session", b"end_session", "frame", b"frame", "frame_id", b"frame_id", "ping", b"ping", "refresh_credential", b"refresh_credential", "resume", b"resume", "start", b"start", "user_message", b"user_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["start", "resume", "user_message", "tool_approval", "cancel_turn", "ack", "ping", "refresh_credential", "update_config", "end_session", "feedback"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["start", "resume", "user_message", "cancel_turn", "ping", "refresh_credential", "end_session"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -264,13 +212,10 @@ class ResumeFrame(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
-    EXCLUSIVE_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     """Resource name of the session: matches ^sessions/[0-9a-f-]{36}$."""
     after_sequence: _builtins.int
     """Sequence of the last event that the client has. 0: none."""
-    exclusive: _builtins.bool
-    """True: other streams of the session get GoAway TAKEN_OVER."""
     @_builtins.property
     def options(self) -> Global___StreamOptions:
         """How this stream behaves."""
@@ -281,11 +226,10 @@ class ResumeFrame(_message.Message):
         session: _builtins.str = ...,
         after_sequence: _builtins.int = ...,
         options: Global___StreamOptions | None = ...,
-        exclusive: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "exclusive", b"exclusive", "options", b"options", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "options", b"options", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -297,13 +241,8 @@ class StreamOptions(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MAX_UNACKED_EVENTS_FIELD_NUMBER: _builtins.int
     DELTA_INTERVAL_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
-    max_unacked_events: _builtins.int
-    """How many events the server sends beyond the last AckFrame, 0 to 10 000. 0: no AckFrame
-    is waited for.
-    """
     @_builtins.property
     def delta_interval(self) -> _duration_pb2.Duration:
         """For how long pieces of text are gathered into one TextDelta, 0 to 1 s. Unset: 25 ms."""
@@ -315,13 +254,12 @@ class StreamOptions(_message.Message):
     def __init__(
         self,
         *,
-        max_unacked_events: _builtins.int = ...,
         delta_interval: _duration_pb2.Duration | None = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delta_interval", b"delta_interval", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta_interval", b"delta_interval", "heartbeat_interval", b"heartbeat_interval", "max_unacked_events", b"max_unacked_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta_interval", b"delta_interval", "heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,7 +275,6 @@ class UserMessageFrame(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     BUSY_POLICY_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
-    CONTEXT_RESOURCES_FIELD_NUMBER: _builtins.int
     turn_id: _builtins.str
     """UUID of the turn, chosen by the client. The same id with the same text is the same turn
     and runs once; with another text the frame is rejected with TURN_ID_REUSED.
@@ -350,12 +287,6 @@ class UserMessageFrame(_message.Message):
     def budget(self) -> _resources_pb2.TurnBudget:
         """Limits of this turn. Unset: the session's default_budget."""
 
-    @_builtins.property
-    def context_resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Resources that the user has before the eyes, for example "films/17": at most 20, each
-        once.
-        """
-
     def __init__(
         self,
         *,
@@ -363,49 +294,14 @@ class UserMessageFrame(_message.Message):
         text: _builtins.str = ...,
         busy_policy: Global___BusyPolicy.ValueType = ...,
         budget: _resources_pb2.TurnBudget | None = ...,
-        context_resources: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "busy_policy", b"busy_policy", "context_resources", b"context_resources", "text", b"text", "turn_id", b"turn_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "busy_policy", b"busy_policy", "text", b"text", "turn_id", b"turn_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UserMessageFrame: _TypeAlias = UserMessageFrame  # noqa: Y015
-
-@_typing.final
-class ToolApprovalFrame(_message.Message):
-    """Decides about a tool call that waits."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
-    DECISION_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    ARGUMENTS_DIGEST_FIELD_NUMBER: _builtins.int
-    tool_call_id: _builtins.str
-    """Id of the tool call."""
-    decision: Global___ApprovalDecision.ValueType
-    """The decision."""
-    reason: _builtins.str
-    """Why, for the agent and the record: at most 512 characters."""
-    arguments_digest: _builtins.str
-    """arguments_digest of the request, so that what runs is what was shown."""
-    def __init__(
-        self,
-        *,
-        tool_call_id: _builtins.str = ...,
-        decision: Global___ApprovalDecision.ValueType = ...,
-        reason: _builtins.str = ...,
-        arguments_digest: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_digest", b"arguments_digest", "decision", b"decision", "reason", b"reason", "tool_call_id", b"tool_call_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ToolApprovalFrame: _TypeAlias = ToolApprovalFrame  # noqa: Y015
 
 @_typing.final
 class CancelTurnFrame(_message.Message):
@@ -430,28 +326,6 @@ class CancelTurnFrame(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelTurnFrame: _TypeAlias = CancelTurnFrame  # noqa: Y015
-
-@_typing.final
-class AckFrame(_message.Message):
-    """Says how far the client has read."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SEQUENCE_FIELD_NUMBER: _builtins.int
-    sequence: _builtins.int
-    """Sequence of the newest event that the client has: 1 or more."""
-    def __init__(
-        self,
-        *,
-        sequence: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___AckFrame: _TypeAlias = AckFrame  # noqa: Y015
 
 @_typing.final
 class PingFrame(_message.Message):
@@ -498,30 +372,6 @@ class RefreshCredentialFrame(_message.Message):
 Global___RefreshCredentialFrame: _TypeAlias = RefreshCredentialFrame  # noqa: Y015
 
 @_typing.final
-class UpdateConfigFrame(_message.Message):
-    """Changes how the next turns run. Answered by ConfigUpdated."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CONFIG_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def config(self) -> _resources_pb2.SessionConfig:
-        """The whole new configuration."""
-
-    def __init__(
-        self,
-        *,
-        config: _resources_pb2.SessionConfig | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___UpdateConfigFrame: _TypeAlias = UpdateConfigFrame  # noqa: Y015
-
-@_typing.final
 class EndSessionFrame(_message.Message):
     """Ends the session: its turns are cancelled, SessionEnded comes, the stream ends with OK."""
 
@@ -537,36 +387,6 @@ class EndSessionFrame(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EndSessionFrame: _TypeAlias = EndSessionFrame  # noqa: Y015
-
-@_typing.final
-class FeedbackFrame(_message.Message):
-    """Says whether an answer was good."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MESSAGE_ID_FIELD_NUMBER: _builtins.int
-    HELPFUL_FIELD_NUMBER: _builtins.int
-    COMMENT_FIELD_NUMBER: _builtins.int
-    message_id: _builtins.str
-    """UUID of the message."""
-    helpful: _builtins.bool
-    """It helped."""
-    comment: _builtins.str
-    """In the user's words: at most 2 048 characters."""
-    def __init__(
-        self,
-        *,
-        message_id: _builtins.str = ...,
-        helpful: _builtins.bool = ...,
-        comment: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "helpful", b"helpful", "message_id", b"message_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___FeedbackFrame: _TypeAlias = FeedbackFrame  # noqa: Y015
 
 @_typing.final
 class ChatResponse(_message.Message):
@@ -592,9 +412,7 @@ class ChatResponse(_message.Message):
     FRAME_ACCEPTED_FIELD_NUMBER: _builtins.int
     FRAME_REJECTED_FIELD_NUMBER: _builtins.int
     CREDENTIAL_EXPIRING_FIELD_NUMBER: _builtins.int
-    RATE_LIMIT_UPDATED_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
-    SESSION_SNAPSHOT_FIELD_NUMBER: _builtins.int
     TURN_QUEUED_FIELD_NUMBER: _builtins.int
     TURN_STARTED_FIELD_NUMBER: _builtins.int
     AGENT_ACTIVATED_FIELD_NUMBER: _builtins.int
@@ -604,14 +422,11 @@ class ChatResponse(_message.Message):
     CITATION_ADDED_FIELD_NUMBER: _builtins.int
     MESSAGE_COMPLETED_FIELD_NUMBER: _builtins.int
     TOOL_CALL_STARTED_FIELD_NUMBER: _builtins.int
-    TOOL_APPROVAL_REQUESTED_FIELD_NUMBER: _builtins.int
-    TOOL_APPROVAL_RESOLVED_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FINISHED_FIELD_NUMBER: _builtins.int
     USAGE_UPDATED_FIELD_NUMBER: _builtins.int
     TURN_COMPLETED_FIELD_NUMBER: _builtins.int
     TURN_CANCELLED_FIELD_NUMBER: _builtins.int
     TURN_FAILED_FIELD_NUMBER: _builtins.int
-    CONFIG_UPDATED_FIELD_NUMBER: _builtins.int
     SESSION_ENDED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """1, 2, 3 … per session without a hole. 0: an event of the stream, which is not stored."""
@@ -654,16 +469,8 @@ class ChatResponse(_message.Message):
         """The credential ends soon."""
 
     @_builtins.property
-    def rate_limit_updated(self) -> Global___RateLimitUpdated:
-        """A rate bucket changed much."""
-
-    @_builtins.property
     def go_away(self) -> Global___GoAway:
         """The stream ends soon."""
-
-    @_builtins.property
-    def session_snapshot(self) -> Global___SessionSnapshot:
-        """The turns that stand for events which are no longer kept."""
 
     @_builtins.property
     def turn_queued(self) -> Global___TurnQueued:
@@ -702,14 +509,6 @@ class ChatResponse(_message.Message):
         """An agent calls a tool."""
 
     @_builtins.property
-    def tool_approval_requested(self) -> Global___ToolApprovalRequested:
-        """A tool call waits for a person."""
-
-    @_builtins.property
-    def tool_approval_resolved(self) -> Global___ToolApprovalResolved:
-        """A person decided about a tool call, or the time ran out."""
-
-    @_builtins.property
     def tool_call_finished(self) -> Global___ToolCallFinished:
         """A tool call is over."""
 
@@ -730,10 +529,6 @@ class ChatResponse(_message.Message):
         """A turn ended with an error."""
 
     @_builtins.property
-    def config_updated(self) -> Global___ConfigUpdated:
-        """The session's configuration changed."""
-
-    @_builtins.property
     def session_ended(self) -> Global___SessionEnded:
         """The session is over."""
 
@@ -752,9 +547,7 @@ class ChatResponse(_message.Message):
         frame_accepted: Global___FrameAccepted | None = ...,
         frame_rejected: Global___FrameRejected | None = ...,
         credential_expiring: Global___CredentialExpiring | None = ...,
-        rate_limit_updated: Global___RateLimitUpdated | None = ...,
         go_away: Global___GoAway | None = ...,
-        session_snapshot: Global___SessionSnapshot | None = ...,
         turn_queued: Global___TurnQueued | None = ...,
         turn_started: Global___TurnStarted | None = ...,
         agent_activated: Global___AgentActivated | None = ...,
@@ -764,21 +557,18 @@ class ChatResponse(_message.Message):
         citation_added: Global___CitationAdded | None = ...,
         message_completed: Global___MessageCompleted | None = ...,
         tool_call_started: Global___ToolCallStarted | None = ...,
-        tool_approval_requested: Global___ToolApprovalRequested | None = ...,
-        tool_approval_resolved: Global___ToolApprovalResolved | None = ...,
         tool_call_finished: Global___ToolCallFinished | None = ...,
         usage_updated: Global___UsageUpdated | None = ...,
         turn_completed: Global___TurnCompleted | None = ...,
         turn_cancelled: Global___TurnCancelled | None = ...,
         turn_failed: Global___TurnFailed | None = ...,
-        config_updated: Global___ConfigUpdated | None = ...,
         session_ended: Global___SessionEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_activated", b"agent_activated", "agent_handoff", b"agent_handoff", "citation_added", b"citation_added", "config_updated", b"config_updated", "credential_expiring", b"credential_expiring", "emit_time", b"emit_time", "event", b"event", "frame_accepted", b"frame_accepted", "frame_rejected", b"frame_rejected", "go_away", b"go_away", "heartbeat", b"heartbeat", "message_completed", b"message_completed", "message_started", b"message_started", "pong", b"pong", "rate_limit_updated", b"rate_limit_updated", "replay_completed", b"replay_completed", "session_ended", b"session_ended", "session_ready", b"session_ready", "session_snapshot", b"session_snapshot", "text_delta", b"text_delta", "tool_approval_requested", b"tool_approval_requested", "tool_approval_resolved", b"tool_approval_resolved", "tool_call_finished", b"tool_call_finished", "tool_call_started", b"tool_call_started", "turn_cancelled", b"turn_cancelled", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_queued", b"turn_queued", "turn_started", b"turn_started", "usage_updated", b"usage_updated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_activated", b"agent_activated", "agent_handoff", b"agent_handoff", "citation_added", b"citation_added", "credential_expiring", b"credential_expiring", "emit_time", b"emit_time", "event", b"event", "frame_accepted", b"frame_accepted", "frame_rejected", b"frame_rejected", "go_away", b"go_away", "heartbeat", b"heartbeat", "message_completed", b"message_completed", "message_started", b"message_started", "pong", b"pong", "replay_completed", b"replay_completed", "session_ended", b"session_ended", "session_ready", b"session_ready", "text_delta", b"text_delta", "tool_call_finished", b"tool_call_finished", "tool_call_started", b"tool_call_started", "turn_cancelled", b"turn_cancelled", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_queued", b"turn_queued", "turn_started", b"turn_started", "usage_updated", b"usage_updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_activated", b"agent_activated", "agent_handoff", b"agent_handoff", "citation_added", b"citation_added", "config_updated", b"config_updated", "credential_expiring", b"credential_expiring", "emit_time", b"emit_time", "event", b"event", "frame_accepted", b"frame_accepted", "frame_rejected", b"frame_rejected", "go_away", b"go_away", "heartbeat", b"heartbeat", "in_reply_to", b"in_reply_to", "message_completed", b"message_completed", "message_started", b"message_started", "pong", b"pong", "rate_limit_updated", b"rate_limit_updated", "replay_completed", b"replay_completed", "replayed", b"replayed", "sequence", b"sequence", "session_ended", b"session_ended", "session_ready", b"session_ready", "session_snapshot", b"session_snapshot", "text_delta", b"text_delta", "tool_approval_requested", b"tool_approval_requested", "tool_approval_resolved", b"tool_approval_resolved", "tool_call_finished", b"tool_call_finished", "tool_call_started", b"tool_call_started", "turn_cancelled", b"turn_cancelled", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_queued", b"turn_queued", "turn_started", b"turn_started", "usage_updated", b"usage_updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_activated", b"agent_activated", "agent_handoff", b"agent_handoff", "citation_added", b"citation_added", "credential_expiring", b"credential_expiring", "emit_time", b"emit_time", "event", b"event", "frame_accepted", b"frame_accepted", "frame_rejected", b"frame_rejected", "go_away", b"go_away", "heartbeat", b"heartbeat", "in_reply_to", b"in_reply_to", "message_completed", b"message_completed", "message_started", b"message_started", "pong", b"pong", "replay_completed", b"replay_completed", "replayed", b"replayed", "sequence", b"sequence", "session_ended", b"session_ended", "session_ready", b"session_ready", "text_delta", b"text_delta", "tool_call_finished", b"tool_call_finished", "tool_call_started", b"tool_call_started", "turn_cancelled", b"turn_cancelled", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_queued", b"turn_queued", "turn_started", b"turn_started", "usage_updated", b"usage_updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_ready", "replay_completed", "heartbeat", "pong", "frame_accepted", "frame_rejected", "credential_expiring", "rate_limit_updated", "go_away", "session_snapshot", "turn_queued", "turn_started", "agent_activated", "agent_handoff", "message_started", "text_delta", "citation_added", "message_completed", "tool_call_started", "tool_approval_requested", "tool_approval_resolved", "tool_call_finished", "usage_updated", "turn_completed", "turn_cancelled", "turn_failed", "config_updated", "session_ended"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_ready", "replay_completed", "heartbeat", "pong", "frame_accepted", "frame_rejected", "credential_expiring", "go_away", "turn_queued", "turn_started", "agent_activated", "agent_handoff", "message_started", "text_delta", "citation_added", "message_completed", "tool_call_started", "tool_call_finished", "usage_updated", "turn_completed", "turn_cancelled", "turn_failed", "session_ended"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -979,42 +769,6 @@ class CredentialExpiring(_message.Message):
 Global___CredentialExpiring: _TypeAlias = CredentialExpiring  # noqa: Y015
 
 @_typing.final
-class RateLimitUpdated(_message.Message):
-    """The state of a rate bucket. Sequence 0."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    BUCKET_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
-    REMAINING_FIELD_NUMBER: _builtins.int
-    RESET_TIME_FIELD_NUMBER: _builtins.int
-    bucket: _builtins.str
-    """Name of the bucket."""
-    limit: _builtins.int
-    """Tokens in a full bucket."""
-    remaining: _builtins.int
-    """Tokens left."""
-    @_builtins.property
-    def reset_time(self) -> _timestamp_pb2.Timestamp:
-        """When the bucket is full again."""
-
-    def __init__(
-        self,
-        *,
-        bucket: _builtins.str = ...,
-        limit: _builtins.int = ...,
-        remaining: _builtins.int = ...,
-        reset_time: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reset_time", b"reset_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "limit", b"limit", "remaining", b"remaining", "reset_time", b"reset_time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RateLimitUpdated: _TypeAlias = RateLimitUpdated  # noqa: Y015
-
-@_typing.final
 class GoAway(_message.Message):
     """The stream ends soon; open another one and resume. Sequence 0."""
 
@@ -1023,7 +777,6 @@ class GoAway(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TIME_LEFT_FIELD_NUMBER: _builtins.int
     RESUME_AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
-    DETACHED_GRACE_FIELD_NUMBER: _builtins.int
     reason: Global___GoAwayReason.ValueType
     """Why."""
     resume_after_sequence: _builtins.int
@@ -1032,57 +785,20 @@ class GoAway(_message.Message):
     def time_left(self) -> _duration_pb2.Duration:
         """Time until the stream ends."""
 
-    @_builtins.property
-    def detached_grace(self) -> _duration_pb2.Duration:
-        """How long a running turn goes on without a stream."""
-
     def __init__(
         self,
         *,
         reason: Global___GoAwayReason.ValueType = ...,
         time_left: _duration_pb2.Duration | None = ...,
         resume_after_sequence: _builtins.int = ...,
-        detached_grace: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["detached_grace", b"detached_grace", "time_left", b"time_left"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_left", b"time_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detached_grace", b"detached_grace", "reason", b"reason", "resume_after_sequence", b"resume_after_sequence", "time_left", b"time_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "resume_after_sequence", b"resume_after_sequence", "time_left", b"time_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GoAway: _TypeAlias = GoAway  # noqa: Y015
-
-@_typing.final
-class SessionSnapshot(_message.Message):
-    """The turns that stand for events which are no longer kept. Sequence 0."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    THROUGH_SEQUENCE_FIELD_NUMBER: _builtins.int
-    TURNS_FIELD_NUMBER: _builtins.int
-    MORE_TURNS_FIELD_NUMBER: _builtins.int
-    through_sequence: _builtins.int
-    """Sequence of the last event that the snapshot stands for."""
-    more_turns: _builtins.bool
-    """There are older turns."""
-    @_builtins.property
-    def turns(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Turn]:
-        """The newest turns, oldest first."""
-
-    def __init__(
-        self,
-        *,
-        through_sequence: _builtins.int = ...,
-        turns: _abc.Iterable[_resources_pb2.Turn] | None = ...,
-        more_turns: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["more_turns", b"more_turns", "through_sequence", b"through_sequence", "turns", b"turns"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SessionSnapshot: _TypeAlias = SessionSnapshot  # noqa: Y015
 
 @_typing.final
 class TurnQueued(_message.Message):
@@ -1317,82 +1033,6 @@ class ToolCallStarted(_message.Message):
 Global___ToolCallStarted: _TypeAlias = ToolCallStarted  # noqa: Y015
 
 @_typing.final
-class ToolApprovalRequested(_message.Message):
-    """A tool call waits for a person."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TOOL_CALL_FIELD_NUMBER: _builtins.int
-    PROMPT_FIELD_NUMBER: _builtins.int
-    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
-    ARGUMENTS_DIGEST_FIELD_NUMBER: _builtins.int
-    prompt: _builtins.str
-    """The question for the person."""
-    arguments_digest: _builtins.str
-    """Digest of the arguments, to be sent back with the decision."""
-    @_builtins.property
-    def tool_call(self) -> _resources_pb2.ToolCall:
-        """The call."""
-
-    @_builtins.property
-    def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the call counts as denied."""
-
-    def __init__(
-        self,
-        *,
-        tool_call: _resources_pb2.ToolCall | None = ...,
-        prompt: _builtins.str = ...,
-        expire_time: _timestamp_pb2.Timestamp | None = ...,
-        arguments_digest: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "tool_call", b"tool_call"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_digest", b"arguments_digest", "expire_time", b"expire_time", "prompt", b"prompt", "tool_call", b"tool_call"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ToolApprovalRequested: _TypeAlias = ToolApprovalRequested  # noqa: Y015
-
-@_typing.final
-class ToolApprovalResolved(_message.Message):
-    """A person decided about a tool call, or the time ran out."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
-    DECISION_FIELD_NUMBER: _builtins.int
-    DECIDED_BY_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    EXPIRED_FIELD_NUMBER: _builtins.int
-    tool_call_id: _builtins.str
-    """Id of the tool call."""
-    decision: Global___ApprovalDecision.ValueType
-    """The decision."""
-    decided_by: _builtins.str
-    """Who decided, "users/{user}". Empty: nobody."""
-    reason: _builtins.str
-    """Why, as the person said."""
-    expired: _builtins.bool
-    """The time ran out; decision is DENY."""
-    def __init__(
-        self,
-        *,
-        tool_call_id: _builtins.str = ...,
-        decision: Global___ApprovalDecision.ValueType = ...,
-        decided_by: _builtins.str = ...,
-        reason: _builtins.str = ...,
-        expired: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "decision", b"decision", "expired", b"expired", "reason", b"reason", "tool_call_id", b"tool_call_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ToolApprovalResolved: _TypeAlias = ToolApprovalResolved  # noqa: Y015
-
-@_typing.final
 class ToolCallFinished(_message.Message):
     """A tool call is over."""
 
@@ -1486,27 +1126,21 @@ class TurnCancelled(_message.Message):
 
     CAUSE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
-    COMMITTED_TOOL_CALL_IDS_FIELD_NUMBER: _builtins.int
     cause: _resources_pb2.CancelCause.ValueType
     """Why."""
     @_builtins.property
     def usage(self) -> _resources_pb2.Usage:
         """What the turn used."""
 
-    @_builtins.property
-    def committed_tool_call_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of the tool calls that had changed data already."""
-
     def __init__(
         self,
         *,
         cause: _resources_pb2.CancelCause.ValueType = ...,
         usage: _resources_pb2.Usage | None = ...,
-        committed_tool_call_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "committed_tool_call_ids", b"committed_tool_call_ids", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1521,7 +1155,6 @@ class TurnFailed(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     RETRYABLE_FIELD_NUMBER: _builtins.int
     RETRY_DELAY_FIELD_NUMBER: _builtins.int
-    COMMITTED_TOOL_CALL_IDS_FIELD_NUMBER: _builtins.int
     retryable: _builtins.bool
     """The same text may be sent again with a new turn_id."""
     @_builtins.property
@@ -1532,49 +1165,20 @@ class TurnFailed(_message.Message):
     def retry_delay(self) -> _duration_pb2.Duration:
         """How long to wait before that. Unset: no need to wait."""
 
-    @_builtins.property
-    def committed_tool_call_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of the tool calls that had changed data already."""
-
     def __init__(
         self,
         *,
         status: _status_pb2.Status | None = ...,
         retryable: _builtins.bool = ...,
         retry_delay: _duration_pb2.Duration | None = ...,
-        committed_tool_call_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_tool_call_ids", b"committed_tool_call_ids", "retry_delay", b"retry_delay", "retryable", b"retryable", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay", "retryable", b"retryable", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TurnFailed: _TypeAlias = TurnFailed  # noqa: Y015
-
-@_typing.final
-class ConfigUpdated(_message.Message):
-    """The session's configuration changed."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CONFIG_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def config(self) -> _resources_pb2.SessionConfig:
-        """The whole configuration."""
-
-    def __init__(
-        self,
-        *,
-        config: _resources_pb2.SessionConfig | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ConfigUpdated: _TypeAlias = ConfigUpdated  # noqa: Y015
 
 @_typing.final
 class SessionEnded(_message.Message):

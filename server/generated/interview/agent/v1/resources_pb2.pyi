@@ -55,34 +55,6 @@ SESSION_STATE_ENDED: SessionState.ValueType  # 4
 """It is over; nothing can be sent to it any more."""
 Global___SessionState: _TypeAlias = SessionState  # noqa: Y015
 
-class _ApprovalMode:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ApprovalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalMode.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    APPROVAL_MODE_UNSPECIFIED: _ApprovalMode.ValueType  # 0
-    """The default: APPROVAL_MODE_WRITES."""
-    APPROVAL_MODE_WRITES: _ApprovalMode.ValueType  # 1
-    """Those that change data."""
-    APPROVAL_MODE_ALWAYS: _ApprovalMode.ValueType  # 2
-    """All of them."""
-    APPROVAL_MODE_READ_ONLY: _ApprovalMode.ValueType  # 3
-    """None waits; tools that change data are not offered."""
-
-class ApprovalMode(_ApprovalMode, metaclass=_ApprovalModeEnumTypeWrapper):
-    """Which tool calls wait for a person."""
-
-APPROVAL_MODE_UNSPECIFIED: ApprovalMode.ValueType  # 0
-"""The default: APPROVAL_MODE_WRITES."""
-APPROVAL_MODE_WRITES: ApprovalMode.ValueType  # 1
-"""Those that change data."""
-APPROVAL_MODE_ALWAYS: ApprovalMode.ValueType  # 2
-"""All of them."""
-APPROVAL_MODE_READ_ONLY: ApprovalMode.ValueType  # 3
-"""None waits; tools that change data are not offered."""
-Global___ApprovalMode: _TypeAlias = ApprovalMode  # noqa: Y015
-
 class _EventClass:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -307,7 +279,6 @@ class Session(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
@@ -317,14 +288,10 @@ class Session(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
-    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
-    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "sessions/{session}", where {session} is a UUID."""
     owner: _builtins.str
     """Whose conversation it is, "users/{user}"."""
-    title: _builtins.str
-    """What the conversation is called in lists."""
     state: Global___SessionState.ValueType
     """What the session does right now."""
     last_sequence: _builtins.int
@@ -335,8 +302,6 @@ class Session(_message.Message):
     """turn_id of the turn that runs. Empty: none."""
     active_agent: _builtins.str
     """Agent that gets the next message, "agents/{agent}"."""
-    etag: _builtins.str
-    """Strong entity tag of this state of the session, quoted."""
     @_builtins.property
     def config(self) -> Global___SessionConfig:
         """How turns of the session run."""
@@ -353,16 +318,11 @@ class Session(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When something last happened in the session."""
 
-    @_builtins.property
-    def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session is removed if nothing happens before. Unset: never."""
-
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         owner: _builtins.str = ...,
-        title: _builtins.str = ...,
         state: Global___SessionState.ValueType = ...,
         config: Global___SessionConfig | None = ...,
         last_sequence: _builtins.int = ...,
@@ -372,12 +332,10 @@ class Session(_message.Message):
         usage: Global___Usage | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
-        expire_time: _timestamp_pb2.Timestamp | None = ...,
-        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "create_time", b"create_time", "expire_time", b"expire_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "create_time", b"create_time", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_agent", b"active_agent", "active_turn_id", b"active_turn_id", "config", b"config", "create_time", b"create_time", "etag", b"etag", "expire_time", b"expire_time", "first_replayable_sequence", b"first_replayable_sequence", "last_sequence", b"last_sequence", "name", b"name", "owner", b"owner", "state", b"state", "title", b"title", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_agent", b"active_agent", "active_turn_id", b"active_turn_id", "config", b"config", "create_time", b"create_time", "first_replayable_sequence", b"first_replayable_sequence", "last_sequence", b"last_sequence", "name", b"name", "owner", b"owner", "state", b"state", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -391,8 +349,6 @@ class SessionConfig(_message.Message):
 
     ENTRY_AGENT_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
-    APPROVAL_MODE_FIELD_NUMBER: _builtins.int
-    DETACHED_GRACE_FIELD_NUMBER: _builtins.int
     DEFAULT_BUDGET_FIELD_NUMBER: _builtins.int
     MUTED_EVENT_CLASSES_FIELD_NUMBER: _builtins.int
     GROUNDED_ONLY_FIELD_NUMBER: _builtins.int
@@ -400,16 +356,10 @@ class SessionConfig(_message.Message):
     """Agent that gets the first message, "agents/{agent}". Empty: the server's choice."""
     locale: _builtins.str
     """Language of the answers, a BCP 47 tag such as "en-GB". Empty: that of the question."""
-    approval_mode: Global___ApprovalMode.ValueType
-    """Which tool calls wait for a person. Unspecified: APPROVAL_MODE_WRITES."""
     grounded_only: _builtins.bool
     """True: an answer without a verified citation is withheld and the turn ends with
     FINISH_REASON_NO_GROUNDED_ANSWER.
     """
-    @_builtins.property
-    def detached_grace(self) -> _duration_pb2.Duration:
-        """How long a turn runs on after its last stream is gone. Unset: 120 s; 0 s: cancel at once."""
-
     @_builtins.property
     def default_budget(self) -> Global___TurnBudget:
         """Limits of a turn whose message brings none."""
@@ -423,15 +373,13 @@ class SessionConfig(_message.Message):
         *,
         entry_agent: _builtins.str = ...,
         locale: _builtins.str = ...,
-        approval_mode: Global___ApprovalMode.ValueType = ...,
-        detached_grace: _duration_pb2.Duration | None = ...,
         default_budget: Global___TurnBudget | None = ...,
         muted_event_classes: _abc.Iterable[Global___EventClass.ValueType] | None = ...,
         grounded_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "detached_grace", b"detached_grace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_mode", b"approval_mode", "default_budget", b"default_budget", "detached_grace", b"detached_grace", "entry_agent", b"entry_agent", "grounded_only", b"grounded_only", "locale", b"locale", "muted_event_classes", b"muted_event_classes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "entry_agent", b"entry_agent", "grounded_only", b"grounded_only", "locale", b"locale", "muted_event_classes", b"muted_event_classes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -628,7 +576,6 @@ class Citation(_message.Message):
     CITATION_ID_FIELD_NUMBER: _builtins.int
     RESOURCE_NAME_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
-    ETAG_FIELD_NUMBER: _builtins.int
     START_BYTE_FIELD_NUMBER: _builtins.int
     END_BYTE_FIELD_NUMBER: _builtins.int
     FIELD_PATHS_FIELD_NUMBER: _builtins.int
@@ -640,8 +587,6 @@ class Citation(_message.Message):
     """The resource that says so, for example "films/17"."""
     title: _builtins.str
     """The resource's name for people, for example the film's title."""
-    etag: _builtins.str
-    """Entity tag of the resource when it was read."""
     start_byte: _builtins.int
     """First byte of the statement in the UTF-8 form of the message, counted from 0."""
     end_byte: _builtins.int
@@ -660,7 +605,6 @@ class Citation(_message.Message):
         citation_id: _builtins.str = ...,
         resource_name: _builtins.str = ...,
         title: _builtins.str = ...,
-        etag: _builtins.str = ...,
         start_byte: _builtins.int = ...,
         end_byte: _builtins.int = ...,
         field_paths: _abc.Iterable[_builtins.str] | None = ...,
@@ -669,7 +613,7 @@ class Citation(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation_id", b"citation_id", "end_byte", b"end_byte", "etag", b"etag", "field_paths", b"field_paths", "resource_name", b"resource_name", "start_byte", b"start_byte", "title", b"title", "tool_call_id", b"tool_call_id", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation_id", b"citation_id", "end_byte", b"end_byte", "field_paths", b"field_paths", "resource_name", b"resource_name", "start_byte", b"start_byte", "title", b"title", "tool_call_id", b"tool_call_id", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -686,12 +630,9 @@ class ToolCall(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
-    WRITES_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
-    DECIDED_BY_FIELD_NUMBER: _builtins.int
     PERMISSION_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
     """Id of the call, unique in the session."""
@@ -701,12 +642,8 @@ class ToolCall(_message.Message):
     """Agent that calls, "agents/{agent}"."""
     state: Global___ToolCallState.ValueType
     """How far the call is."""
-    writes: _builtins.bool
-    """The tool changes data."""
     summary: _builtins.str
     """One sentence for people about the outcome, for example "3 films found"."""
-    decided_by: _builtins.str
-    """Who approved or denied, "users/{user}". Empty: nobody was asked."""
     permission: _builtins.str
     """Permission that the tool demands of the session's owner, for example "films.read"."""
     @_builtins.property
@@ -716,10 +653,6 @@ class ToolCall(_message.Message):
     @_builtins.property
     def result(self) -> _struct_pb2.Struct:
         """What the tool answered. Set when state is SUCCEEDED."""
-
-    @_builtins.property
-    def error(self) -> _status_pb2.Status:
-        """What went wrong. Set when state is FAILED."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
@@ -733,17 +666,14 @@ class ToolCall(_message.Message):
         agent: _builtins.str = ...,
         arguments: _struct_pb2.Struct | None = ...,
         state: Global___ToolCallState.ValueType = ...,
-        writes: _builtins.bool = ...,
         summary: _builtins.str = ...,
         result: _struct_pb2.Struct | None = ...,
-        error: _status_pb2.Status | None = ...,
         duration: _duration_pb2.Duration | None = ...,
-        decided_by: _builtins.str = ...,
         permission: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "duration", b"duration", "error", b"error", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "duration", b"duration", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "arguments", b"arguments", "decided_by", b"decided_by", "duration", b"duration", "error", b"error", "permission", b"permission", "result", b"result", "state", b"state", "summary", b"summary", "tool", b"tool", "tool_call_id", b"tool_call_id", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "arguments", b"arguments", "duration", b"duration", "permission", b"permission", "result", b"result", "state", b"state", "summary", b"summary", "tool", b"tool", "tool_call_id", b"tool_call_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ from server.generated.interview.auth.v1 import resources_pb2 as interview_dot_au
 from server.generated.interview.options.v1 import options_pb2 as interview_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$interview/auth/v1/auth_service.proto\x12\x11interview.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!interview/auth/v1/resources.proto\x1a\"interview/options/v1/options.proto\"s\n\x0cLoginRequest\x12\x16\n\x05\x65mail\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x19\n\x08password\x18\x02 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x1a\n\x0c\x64\x65vice_label\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06scopes\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\"{\n\rLoginResponse\x12,\n\x06tokens\x18\x01 \x01(\x0b\x32\x1c.interview.auth.v1.TokenPair\x12%\n\x04user\x18\x02 \x01(\x0b\x32\x17.interview.auth.v1.User\x12\x15\n\rlogin_session\x18\x03 \x01(\t\"\xf9\x01\n\tTokenPair\x12\x19\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rrefresh_token\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x37\n\x13refresh_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntoken_type\x18\x05 \x01(\t\x12\x30\n\rrefresh_after\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"O\n\x13RefreshTokenRequest\x12\x1e\n\rrefresh_token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"D\n\x14RefreshTokenResponse\x12,\n\x06tokens\x18\x01 \x01(\x0b\x32\x1c.interview.auth.v1.TokenPair\"+\n\rLogoutRequest\x12\x1a\n\x0c\x61ll_sessions\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x1c\n\x1aGetCurrentPrincipalRequest\"\xfd\x01\n\tPrincipal\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.interview.auth.v1.User\x12\x13\n\x0bpermissions\x18\x02 \x03(\t\x12=\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32$.interview.options.v1.CredentialKind\x12-\n\tauth_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlogin_session\x18\x06 \x01(\t2\xe5\x03\n\x0b\x41uthService\x12i\n\x05Login\x12\x1f.interview.auth.v1.LoginRequest\x1a .interview.auth.v1.LoginResponse\"\x1d\x92\xdb\x18\x04\x08\x01\x38\x02\x9a\xdb\x18\x11\n\x02\x08\n\x12\x02\x08\n\x18\n\"\x05login\x12\x81\x01\n\x0cRefreshToken\x12&.interview.auth.v1.RefreshTokenRequest\x1a\'.interview.auth.v1.RefreshTokenResponse\" \x90\x02\x02\x92\xdb\x18\x04\x08\x01\x38\x02\x9a\xdb\x18\x11\n\x02\x08\x05\x12\x02\x08\n\x18\x02\"\x05login\x12\x63\n\x06Logout\x12 .interview.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1f\x90\x02\x02\x92\xdb\x18\x04\x10\x01\x38\x02\x9a\xdb\x18\x10\n\x02\x08\x05\x12\x02\x08\n\x18\x01\"\x04read\x12\x81\x01\n\x13GetCurrentPrincipal\x12-.interview.auth.v1.GetCurrentPrincipalRequest\x1a\x1c.interview.auth.v1.Principal\"\x1d\x90\x02\x01\x92\xdb\x18\x02\x10\x01\x9a\xdb\x18\x10\n\x02\x08\x05\x12\x02\x08\n\x18\x01\"\x04readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$interview/auth/v1/auth_service.proto\x12\x11interview.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!interview/auth/v1/resources.proto\x1a\"interview/options/v1/options.proto\"]\n\x0cLoginRequest\x12\x16\n\x05\x65mail\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x19\n\x08password\x18\x02 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x1a\n\x0c\x64\x65vice_label\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"{\n\rLoginResponse\x12,\n\x06tokens\x18\x01 \x01(\x0b\x32\x1c.interview.auth.v1.TokenPair\x12%\n\x04user\x18\x02 \x01(\x0b\x32\x17.interview.auth.v1.User\x12\x15\n\rlogin_session\x18\x03 \x01(\t\"\xf9\x01\n\tTokenPair\x12\x19\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rrefresh_token\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x37\n\x13refresh_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntoken_type\x18\x05 \x01(\t\x12\x30\n\rrefresh_after\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"5\n\x13RefreshTokenRequest\x12\x1e\n\rrefresh_token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\"D\n\x14RefreshTokenResponse\x12,\n\x06tokens\x18\x01 \x01(\x0b\x32\x1c.interview.auth.v1.TokenPair\"+\n\rLogoutRequest\x12\x1a\n\x0c\x61ll_sessions\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x1c\n\x1aGetCurrentPrincipalRequest\"\xfd\x01\n\tPrincipal\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.interview.auth.v1.User\x12\x13\n\x0bpermissions\x18\x02 \x03(\t\x12=\n\x0f\x63redential_kind\x18\x03 \x01(\x0e\x32$.interview.options.v1.CredentialKind\x12-\n\tauth_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlogin_session\x18\x06 \x01(\t2\xe1\x03\n\x0b\x41uthService\x12i\n\x05Login\x12\x1f.interview.auth.v1.LoginRequest\x1a .interview.auth.v1.LoginResponse\"\x1d\x92\xdb\x18\x04\x08\x01\x38\x02\x9a\xdb\x18\x11\n\x02\x08\n\x12\x02\x08\n\x18\n\"\x05login\x12~\n\x0cRefreshToken\x12&.interview.auth.v1.RefreshTokenRequest\x1a\'.interview.auth.v1.RefreshTokenResponse\"\x1d\x92\xdb\x18\x04\x08\x01\x38\x02\x9a\xdb\x18\x11\n\x02\x08\x05\x12\x02\x08\n\x18\x02\"\x05login\x12\x63\n\x06Logout\x12 .interview.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1f\x90\x02\x02\x92\xdb\x18\x04\x10\x01\x38\x02\x9a\xdb\x18\x10\n\x02\x08\x05\x12\x02\x08\n\x18\x01\"\x04read\x12\x81\x01\n\x13GetCurrentPrincipal\x12-.interview.auth.v1.GetCurrentPrincipalRequest\x1a\x1c.interview.auth.v1.Principal\"\x1d\x90\x02\x01\x92\xdb\x18\x02\x10\x01\x9a\xdb\x18\x10\n\x02\x08\x05\x12\x02\x08\n\x18\x01\"\x04readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,42 +43,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGINREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002'
   _globals['_LOGINREQUEST'].fields_by_name['device_label']._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['device_label']._serialized_options = b'\342A\001\001'
-  _globals['_LOGINREQUEST'].fields_by_name['scopes']._loaded_options = None
-  _globals['_LOGINREQUEST'].fields_by_name['scopes']._serialized_options = b'\342A\001\001'
   _globals['_TOKENPAIR'].fields_by_name['access_token']._loaded_options = None
   _globals['_TOKENPAIR'].fields_by_name['access_token']._serialized_options = b'\200\001\001'
   _globals['_TOKENPAIR'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_TOKENPAIR'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001'
   _globals['_REFRESHTOKENREQUEST'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_REFRESHTOKENREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001\342A\001\002'
-  _globals['_REFRESHTOKENREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_REFRESHTOKENREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_LOGOUTREQUEST'].fields_by_name['all_sessions']._loaded_options = None
   _globals['_LOGOUTREQUEST'].fields_by_name['all_sessions']._serialized_options = b'\342A\001\001'
   _globals['_AUTHSERVICE'].methods_by_name['Login']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['Login']._serialized_options = b'\222\333\030\004\010\0018\002\232\333\030\021\n\002\010\n\022\002\010\n\030\n\"\005login'
   _globals['_AUTHSERVICE'].methods_by_name['RefreshToken']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['RefreshToken']._serialized_options = b'\220\002\002\222\333\030\004\010\0018\002\232\333\030\021\n\002\010\005\022\002\010\n\030\002\"\005login'
+  _globals['_AUTHSERVICE'].methods_by_name['RefreshToken']._serialized_options = b'\222\333\030\004\010\0018\002\232\333\030\021\n\002\010\005\022\002\010\n\030\002\"\005login'
   _globals['_AUTHSERVICE'].methods_by_name['Logout']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['Logout']._serialized_options = b'\220\002\002\222\333\030\004\020\0018\002\232\333\030\020\n\002\010\005\022\002\010\n\030\001\"\004read'
   _globals['_AUTHSERVICE'].methods_by_name['GetCurrentPrincipal']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetCurrentPrincipal']._serialized_options = b'\220\002\001\222\333\030\002\020\001\232\333\030\020\n\002\010\005\022\002\010\n\030\001\"\004read'
   _globals['_LOGINREQUEST']._serialized_start=257
-  _globals['_LOGINREQUEST']._serialized_end=372
-  _globals['_LOGINRESPONSE']._serialized_start=374
-  _globals['_LOGINRESPONSE']._serialized_end=497
-  _globals['_TOKENPAIR']._serialized_start=500
-  _globals['_TOKENPAIR']._serialized_end=749
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=751
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=830
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=832
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=900
-  _globals['_LOGOUTREQUEST']._serialized_start=902
-  _globals['_LOGOUTREQUEST']._serialized_end=945
-  _globals['_GETCURRENTPRINCIPALREQUEST']._serialized_start=947
-  _globals['_GETCURRENTPRINCIPALREQUEST']._serialized_end=975
-  _globals['_PRINCIPAL']._serialized_start=978
-  _globals['_PRINCIPAL']._serialized_end=1231
-  _globals['_AUTHSERVICE']._serialized_start=1234
-  _globals['_AUTHSERVICE']._serialized_end=1719
+  _globals['_LOGINREQUEST']._serialized_end=350
+  _globals['_LOGINRESPONSE']._serialized_start=352
+  _globals['_LOGINRESPONSE']._serialized_end=475
+  _globals['_TOKENPAIR']._serialized_start=478
+  _globals['_TOKENPAIR']._serialized_end=727
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=729
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=782
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=784
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=852
+  _globals['_LOGOUTREQUEST']._serialized_start=854
+  _globals['_LOGOUTREQUEST']._serialized_end=897
+  _globals['_GETCURRENTPRINCIPALREQUEST']._serialized_start=899
+  _globals['_GETCURRENTPRINCIPALREQUEST']._serialized_end=927
+  _globals['_PRINCIPAL']._serialized_start=930
+  _globals['_PRINCIPAL']._serialized_end=1183
+  _globals['_AUTHSERVICE']._serialized_start=1186
+  _globals['_AUTHSERVICE']._serialized_end=1667
 # @@protoc_insertion_point(module_scope)

@@ -59,15 +59,10 @@ class User(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
-    CUSTOMER_FIELD_NUMBER: _builtins.int
-    STAFF_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     LAST_LOGIN_TIME_FIELD_NUMBER: _builtins.int
     PASSWORD_CHANGE_TIME_FIELD_NUMBER: _builtins.int
-    DELETE_TIME_FIELD_NUMBER: _builtins.int
-    PURGE_TIME_FIELD_NUMBER: _builtins.int
-    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "users/{user}": a UUID, or the id chosen at creation. Matches
     ^users/[a-z0-9][a-z0-9-]{0,62}$.
@@ -78,14 +73,6 @@ class User(_message.Message):
     """Name shown to people: at most 128 characters."""
     state: Global___UserState.ValueType
     """Whether the user can sign in."""
-    customer: _builtins.str
-    """The customer that this user is, "customers/{customer}". Empty: none."""
-    staff: _builtins.str
-    """The member of staff that this user is, "staff/{staff}". Empty: none."""
-    etag: _builtins.str
-    """Strong entity tag of this state of the user, quoted. Sent back with a change, it makes
-    the change fail with ETAG_MISMATCH when somebody else was faster.
-    """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Roles of the user, for example "roles/viewer", in alphabetical order."""
@@ -106,14 +93,6 @@ class User(_message.Message):
     def password_change_time(self) -> _timestamp_pb2.Timestamp:
         """When the password was last changed."""
 
-    @_builtins.property
-    def delete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the user was deleted. Unset: not deleted."""
-
-    @_builtins.property
-    def purge_time(self) -> _timestamp_pb2.Timestamp:
-        """When a deleted user is removed for good. Unset: not deleted."""
-
     def __init__(
         self,
         *,
@@ -122,19 +101,14 @@ class User(_message.Message):
         display_name: _builtins.str = ...,
         roles: _abc.Iterable[_builtins.str] | None = ...,
         state: Global___UserState.ValueType = ...,
-        customer: _builtins.str = ...,
-        staff: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         last_login_time: _timestamp_pb2.Timestamp | None = ...,
         password_change_time: _timestamp_pb2.Timestamp | None = ...,
-        delete_time: _timestamp_pb2.Timestamp | None = ...,
-        purge_time: _timestamp_pb2.Timestamp | None = ...,
-        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "last_login_time", b"last_login_time", "password_change_time", b"password_change_time", "purge_time", b"purge_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_login_time", b"last_login_time", "password_change_time", b"password_change_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "delete_time", b"delete_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "last_login_time", b"last_login_time", "name", b"name", "password_change_time", b"password_change_time", "purge_time", b"purge_time", "roles", b"roles", "staff", b"staff", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "email", b"email", "last_login_time", b"last_login_time", "name", b"name", "password_change_time", b"password_change_time", "roles", b"roles", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,7 +61,6 @@ class ListFilmsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
-    SHOW_DELETED_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     SKIP_FIELD_NUMBER: _builtins.int
     RETURN_TOTAL_SIZE_FIELD_NUMBER: _builtins.int
@@ -79,8 +78,6 @@ class ListFilmsRequest(_message.Message):
     """Up to 4 fields in the syntax of AIP-132, at most 256 characters, for example
     `title, release_year desc`. Equal films follow by number. Empty: by number.
     """
-    show_deleted: _builtins.bool
-    """True: deleted films too."""
     view: _resources_pb2.FilmView.ValueType
     """How much to answer of each film. Unspecified: FILM_VIEW_BASIC."""
     skip: _builtins.int
@@ -94,14 +91,13 @@ class ListFilmsRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
-        show_deleted: _builtins.bool = ...,
         view: _resources_pb2.FilmView.ValueType = ...,
         skip: _builtins.int = ...,
         return_total_size: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "return_total_size", b"return_total_size", "show_deleted", b"show_deleted", "skip", b"skip", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "return_total_size", b"return_total_size", "skip", b"skip", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -267,58 +263,22 @@ class FilmMatch(_message.Message):
 
     FILM_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
-    SNIPPET_FIELD_NUMBER: _builtins.int
-    HIGHLIGHTS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """How well it matches, more than 0 and at most 1."""
-    snippet: _builtins.str
-    """The part of the title or description where the query was found."""
     @_builtins.property
     def film(self) -> _resources_pb2.Film:
         """The film."""
-
-    @_builtins.property
-    def highlights(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextRange]:
-        """Where the query's words stand in the snippet, in order and without overlap."""
 
     def __init__(
         self,
         *,
         film: _resources_pb2.Film | None = ...,
         score: _builtins.float = ...,
-        snippet: _builtins.str = ...,
-        highlights: _abc.Iterable[Global___TextRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["film", b"film"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["film", b"film", "highlights", b"highlights", "score", b"score", "snippet", b"snippet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["film", b"film", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FilmMatch: _TypeAlias = FilmMatch  # noqa: Y015
-
-@_typing.final
-class TextRange(_message.Message):
-    """A part of a text, counted in bytes of its UTF-8 form."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    START_BYTE_FIELD_NUMBER: _builtins.int
-    END_BYTE_FIELD_NUMBER: _builtins.int
-    start_byte: _builtins.int
-    """First byte, counted from 0."""
-    end_byte: _builtins.int
-    """The byte after the last."""
-    def __init__(
-        self,
-        *,
-        start_byte: _builtins.int = ...,
-        end_byte: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_byte", b"end_byte", "start_byte", b"start_byte"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TextRange: _TypeAlias = TextRange  # noqa: Y015

@@ -141,8 +141,6 @@ class Film(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
-    DELETE_TIME_FIELD_NUMBER: _builtins.int
-    PURGE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -205,14 +203,6 @@ class Film(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the film was last changed."""
 
-    @_builtins.property
-    def delete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the film was deleted. Unset: not deleted."""
-
-    @_builtins.property
-    def purge_time(self) -> _timestamp_pb2.Timestamp:
-        """When a deleted film is removed for good, 30 days after its deletion. Unset: not deleted."""
-
     def __init__(
         self,
         *,
@@ -234,14 +224,12 @@ class Film(_message.Message):
         labels: Global___FilmLabels | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
-        delete_time: _timestamp_pb2.Timestamp | None = ...,
-        purge_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "create_time", b"create_time", "delete_time", b"delete_time", "labels", b"labels", "length_minutes", b"length_minutes", "purge_time", b"purge_time", "release_year", b"release_year", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "create_time", b"create_time", "labels", b"labels", "length_minutes", b"length_minutes", "release_year", b"release_year", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "actors", b"actors", "categories", b"categories", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "etag", b"etag", "labels", b"labels", "language", b"language", "length_minutes", b"length_minutes", "name", b"name", "original_language", b"original_language", "purge_time", b"purge_time", "rating", b"rating", "release_year", b"release_year", "rental_duration_days", b"rental_duration_days", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "revision", b"revision", "special_features", b"special_features", "streaming_available", b"streaming_available", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "actors", b"actors", "categories", b"categories", "create_time", b"create_time", "description", b"description", "etag", b"etag", "labels", b"labels", "language", b"language", "length_minutes", b"length_minutes", "name", b"name", "original_language", b"original_language", "rating", b"rating", "release_year", b"release_year", "rental_duration_days", b"rental_duration_days", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "revision", b"revision", "special_features", b"special_features", "streaming_available", b"streaming_available", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__length_minutes: _TypeAlias = _typing.Literal["length_minutes"]  # noqa: Y015
     _WhichOneofArgType__length_minutes: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes"]  # noqa: Y015

@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from server.generated.interview.catalogue.v1 import resources_pb2 as interview_dot_catalogue_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%interview/catalogue/v1/taxonomy.proto\x12\x16interview.catalogue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a&interview/catalogue/v1/resources.proto\"(\n\x12GetCategoryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"x\n\x15ListCategoriesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08order_by\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"g\n\x16ListCategoriesResponse\x12\x34\n\ncategories\x18\x01 \x03(\x0b\x32 .interview.catalogue.v1.Category\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fGetActorRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"t\n\x11ListActorsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08order_by\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\\\n\x12ListActorsResponse\x12-\n\x06\x61\x63tors\x18\x01 \x03(\x0b\x32\x1d.interview.catalogue.v1.Actor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x12GetLanguageRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"I\n\x14ListLanguagesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"e\n\x15ListLanguagesResponse\x12\x33\n\tlanguages\x18\x01 \x03(\x0b\x32 .interview.catalogue.v1.Language\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%interview/catalogue/v1/taxonomy.proto\x12\x16interview.catalogue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a&interview/catalogue/v1/resources.proto\"(\n\x12GetCategoryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"J\n\x15ListCategoriesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"g\n\x16ListCategoriesResponse\x12\x34\n\ncategories\x18\x01 \x03(\x0b\x32 .interview.catalogue.v1.Category\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fGetActorRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"F\n\x11ListActorsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\\\n\x12ListActorsResponse\x12-\n\x06\x61\x63tors\x18\x01 \x03(\x0b\x32\x1d.interview.catalogue.v1.Actor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x12GetLanguageRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"I\n\x14ListLanguagesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"e\n\x15ListLanguagesResponse\x12\x33\n\tlanguages\x18\x01 \x03(\x0b\x32 .interview.catalogue.v1.Language\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,20 +39,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCATEGORIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTCATEGORIESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCATEGORIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_LISTCATEGORIESREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTCATEGORIESREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001'
-  _globals['_LISTCATEGORIESREQUEST'].fields_by_name['order_by']._loaded_options = None
-  _globals['_LISTCATEGORIESREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001'
   _globals['_GETACTORREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETACTORREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_LISTACTORSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTACTORSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTACTORSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTACTORSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_LISTACTORSREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTACTORSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001'
-  _globals['_LISTACTORSREQUEST'].fields_by_name['order_by']._loaded_options = None
-  _globals['_LISTACTORSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001'
   _globals['_GETLANGUAGEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETLANGUAGEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_LISTLANGUAGESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -62,19 +54,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCATEGORYREQUEST']._serialized_start=138
   _globals['_GETCATEGORYREQUEST']._serialized_end=178
   _globals['_LISTCATEGORIESREQUEST']._serialized_start=180
-  _globals['_LISTCATEGORIESREQUEST']._serialized_end=300
-  _globals['_LISTCATEGORIESRESPONSE']._serialized_start=302
-  _globals['_LISTCATEGORIESRESPONSE']._serialized_end=405
-  _globals['_GETACTORREQUEST']._serialized_start=407
-  _globals['_GETACTORREQUEST']._serialized_end=444
-  _globals['_LISTACTORSREQUEST']._serialized_start=446
-  _globals['_LISTACTORSREQUEST']._serialized_end=562
-  _globals['_LISTACTORSRESPONSE']._serialized_start=564
-  _globals['_LISTACTORSRESPONSE']._serialized_end=656
-  _globals['_GETLANGUAGEREQUEST']._serialized_start=658
-  _globals['_GETLANGUAGEREQUEST']._serialized_end=698
-  _globals['_LISTLANGUAGESREQUEST']._serialized_start=700
-  _globals['_LISTLANGUAGESREQUEST']._serialized_end=773
-  _globals['_LISTLANGUAGESRESPONSE']._serialized_start=775
-  _globals['_LISTLANGUAGESRESPONSE']._serialized_end=876
+  _globals['_LISTCATEGORIESREQUEST']._serialized_end=254
+  _globals['_LISTCATEGORIESRESPONSE']._serialized_start=256
+  _globals['_LISTCATEGORIESRESPONSE']._serialized_end=359
+  _globals['_GETACTORREQUEST']._serialized_start=361
+  _globals['_GETACTORREQUEST']._serialized_end=398
+  _globals['_LISTACTORSREQUEST']._serialized_start=400
+  _globals['_LISTACTORSREQUEST']._serialized_end=470
+  _globals['_LISTACTORSRESPONSE']._serialized_start=472
+  _globals['_LISTACTORSRESPONSE']._serialized_end=564
+  _globals['_GETLANGUAGEREQUEST']._serialized_start=566
+  _globals['_GETLANGUAGEREQUEST']._serialized_end=606
+  _globals['_LISTLANGUAGESREQUEST']._serialized_start=608
+  _globals['_LISTLANGUAGESREQUEST']._serialized_end=681
+  _globals['_LISTLANGUAGESRESPONSE']._serialized_start=683
+  _globals['_LISTLANGUAGESRESPONSE']._serialized_end=784
 # @@protoc_insertion_point(module_scope)

@@ -49,29 +49,21 @@ class ListCategoriesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Categories per page: 0 means 50, more than 1 000 means 1 000, less than 0 is refused."""
     page_token: _builtins.str
     """next_page_token of the last page, at most 2 048 characters; filter and order_by must be
     the same as then. Empty: the first page.
     """
-    filter: _builtins.str
-    """Condition in the syntax of AIP-160, at most 2 048 characters. Empty: all categories."""
-    order_by: _builtins.str
-    """Up to 4 fields in the syntax of AIP-132, at most 256 characters. Empty: by number."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        filter: _builtins.str = ...,
-        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,29 +127,21 @@ class ListActorsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Actors per page: 0 means 50, more than 1 000 means 1 000, less than 0 is refused."""
     page_token: _builtins.str
     """next_page_token of the last page, at most 2 048 characters; filter and order_by must be
     the same as then. Empty: the first page.
     """
-    filter: _builtins.str
-    """Condition in the syntax of AIP-160, at most 2 048 characters. Empty: all actors."""
-    order_by: _builtins.str
-    """Up to 4 fields in the syntax of AIP-132, at most 256 characters. Empty: by number."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        filter: _builtins.str = ...,
-        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

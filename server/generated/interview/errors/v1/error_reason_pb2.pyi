@@ -185,6 +185,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The client read too slowly for too long; resume from resume_cursor. Code RESOURCE_EXHAUSTED;
     detail RetryInfo. Metadata: resume_cursor, buffered_events.
     """
+    ERROR_REASON_TRANSACTION_CONFLICT: _ErrorReason.ValueType  # 88
+    """Another change was made to the same rows at the same time; the call may be repeated. Code
+    ABORTED; detail RetryInfo. No metadata.
+    """
+    ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 89
+    """The call used up its deadline, the client's or the method's own. Code DEADLINE_EXCEEDED. No
+    metadata.
+    """
     ERROR_REASON_PROTOCOL_VIOLATION: _ErrorReason.ValueType  # 100
     """A frame came that the protocol does not allow here, such as a user message before start. Code
     INVALID_ARGUMENT. Metadata: expected, received.
@@ -398,6 +406,14 @@ ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 86
 ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 87
 """The client read too slowly for too long; resume from resume_cursor. Code RESOURCE_EXHAUSTED;
 detail RetryInfo. Metadata: resume_cursor, buffered_events.
+"""
+ERROR_REASON_TRANSACTION_CONFLICT: ErrorReason.ValueType  # 88
+"""Another change was made to the same rows at the same time; the call may be repeated. Code
+ABORTED; detail RetryInfo. No metadata.
+"""
+ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 89
+"""The call used up its deadline, the client's or the method's own. Code DEADLINE_EXCEEDED. No
+metadata.
 """
 ERROR_REASON_PROTOCOL_VIOLATION: ErrorReason.ValueType  # 100
 """A frame came that the protocol does not allow here, such as a user message before start. Code

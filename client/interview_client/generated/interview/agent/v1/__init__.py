@@ -4,12 +4,9 @@
 # This file has been @generated
 
 __all__ = (
-    "AckFrame",
     "Agent",
     "AgentActivated",
     "AgentHandoff",
-    "ApprovalDecision",
-    "ApprovalMode",
     "AskRequest",
     "AskResponse",
     "BusyPolicy",
@@ -19,11 +16,9 @@ __all__ = (
     "ChatResponse",
     "Citation",
     "CitationAdded",
-    "ConfigUpdated",
     "CredentialExpiring",
     "EndSessionFrame",
     "EventClass",
-    "FeedbackFrame",
     "FinishReason",
     "FrameAccepted",
     "FrameRejected",
@@ -41,7 +36,6 @@ __all__ = (
     "ModelUsage",
     "PingFrame",
     "Pong",
-    "RateLimitUpdated",
     "RefreshCredentialFrame",
     "ReplayCompleted",
     "ResumeFrame",
@@ -50,14 +44,10 @@ __all__ = (
     "SessionConfig",
     "SessionEnded",
     "SessionReady",
-    "SessionSnapshot",
     "SessionState",
     "StartFrame",
     "StreamOptions",
     "TextDelta",
-    "ToolApprovalFrame",
-    "ToolApprovalRequested",
-    "ToolApprovalResolved",
     "ToolCall",
     "ToolCallFinished",
     "ToolCallStarted",
@@ -71,7 +61,6 @@ __all__ = (
     "TurnQueued",
     "TurnStarted",
     "TurnState",
-    "UpdateConfigFrame",
     "Usage",
     "UsageUpdated",
     "UserMessageFrame",
@@ -86,94 +75,6 @@ from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
-
-
-class ApprovalDecision(betterproto2.Enum):
-    """
-    A decision about a tool call.
-    """
-
-    UNSPECIFIED = 0
-    """
-    Not said; refused.
-    """
-
-    APPROVE = 1
-    """
-    The call may run.
-    """
-
-    DENY = 2
-    """
-    The call must not run.
-    """
-
-    APPROVE_FOR_TURN = 3
-    """
-    The call and later ones of the same tool in this turn may run.
-    """
-
-    @classmethod
-    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
-        return {
-            0: "APPROVAL_DECISION_UNSPECIFIED",
-            1: "APPROVAL_DECISION_APPROVE",
-            2: "APPROVAL_DECISION_DENY",
-            3: "APPROVAL_DECISION_APPROVE_FOR_TURN",
-        }
-
-    @classmethod
-    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
-        return {
-            "APPROVAL_DECISION_UNSPECIFIED": 0,
-            "APPROVAL_DECISION_APPROVE": 1,
-            "APPROVAL_DECISION_DENY": 2,
-            "APPROVAL_DECISION_APPROVE_FOR_TURN": 3,
-        }
-
-
-class ApprovalMode(betterproto2.Enum):
-    """
-    Which tool calls wait for a person.
-    """
-
-    UNSPECIFIED = 0
-    """
-    The default: APPROVAL_MODE_WRITES.
-    """
-
-    WRITES = 1
-    """
-    Those that change data.
-    """
-
-    ALWAYS = 2
-    """
-    All of them.
-    """
-
-    READ_ONLY = 3
-    """
-    None waits; tools that change data are not offered.
-    """
-
-    @classmethod
-    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
-        return {
-            0: "APPROVAL_MODE_UNSPECIFIED",
-            1: "APPROVAL_MODE_WRITES",
-            2: "APPROVAL_MODE_ALWAYS",
-            3: "APPROVAL_MODE_READ_ONLY",
-        }
-
-    @classmethod
-    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
-        return {
-            "APPROVAL_MODE_UNSPECIFIED": 0,
-            "APPROVAL_MODE_WRITES": 1,
-            "APPROVAL_MODE_ALWAYS": 2,
-            "APPROVAL_MODE_READ_ONLY": 3,
-        }
 
 
 class BusyPolicy(betterproto2.Enum):
@@ -692,21 +593,6 @@ class TurnState(betterproto2.Enum):
 
 
 @dataclass(eq=False, repr=False)
-class AckFrame(betterproto2.Message):
-    """
-    Says how far the client has read.
-    """
-
-    sequence: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
-    """
-    Sequence of the newest event that the client has: 1 or more.
-    """
-
-
-default_message_pool.register_message("interview.agent.v1", "AckFrame", AckFrame)
-
-
-@dataclass(eq=False, repr=False)
 class Agent(betterproto2.Message):
     """
     A member of the team that answers.
@@ -910,25 +796,11 @@ class ChatRequest(betterproto2.Message):
     Asks something: begins a turn.
     """
 
-    tool_approval: "ToolApprovalFrame | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True, group="frame"
-    )
-    """
-    Decides about a tool call that waits.
-    """
-
     cancel_turn: "CancelTurnFrame | None" = betterproto2.field(
         6, betterproto2.TYPE_MESSAGE, optional=True, group="frame"
     )
     """
     Cancels a turn.
-    """
-
-    ack: "AckFrame | None" = betterproto2.field(
-        7, betterproto2.TYPE_MESSAGE, optional=True, group="frame"
-    )
-    """
-    Says how far the client has read.
     """
 
     ping: "PingFrame | None" = betterproto2.field(
@@ -945,25 +817,11 @@ class ChatRequest(betterproto2.Message):
     Brings a new access token before the old one ends.
     """
 
-    update_config: "UpdateConfigFrame | None" = betterproto2.field(
-        10, betterproto2.TYPE_MESSAGE, optional=True, group="frame"
-    )
-    """
-    Changes how the next turns run.
-    """
-
     end_session: "EndSessionFrame | None" = betterproto2.field(
         11, betterproto2.TYPE_MESSAGE, optional=True, group="frame"
     )
     """
     Ends the session.
-    """
-
-    feedback: "FeedbackFrame | None" = betterproto2.field(
-        12, betterproto2.TYPE_MESSAGE, optional=True, group="frame"
-    )
-    """
-    Says whether an answer was good.
     """
 
 
@@ -1060,25 +918,11 @@ class ChatResponse(betterproto2.Message):
     The credential ends soon.
     """
 
-    rate_limit_updated: "RateLimitUpdated | None" = betterproto2.field(
-        17, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
-    """
-    A rate bucket changed much.
-    """
-
     go_away: "GoAway | None" = betterproto2.field(
         18, betterproto2.TYPE_MESSAGE, optional=True, group="event"
     )
     """
     The stream ends soon.
-    """
-
-    session_snapshot: "SessionSnapshot | None" = betterproto2.field(
-        19, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
-    """
-    The turns that stand for events which are no longer kept.
     """
 
     turn_queued: "TurnQueued | None" = betterproto2.field(
@@ -1144,20 +988,6 @@ class ChatResponse(betterproto2.Message):
     An agent calls a tool.
     """
 
-    tool_approval_requested: "ToolApprovalRequested | None" = betterproto2.field(
-        39, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
-    """
-    A tool call waits for a person.
-    """
-
-    tool_approval_resolved: "ToolApprovalResolved | None" = betterproto2.field(
-        40, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
-    """
-    A person decided about a tool call, or the time ran out.
-    """
-
     tool_call_finished: "ToolCallFinished | None" = betterproto2.field(
         41, betterproto2.TYPE_MESSAGE, optional=True, group="event"
     )
@@ -1193,13 +1023,6 @@ class ChatResponse(betterproto2.Message):
     A turn ended with an error.
     """
 
-    config_updated: "ConfigUpdated | None" = betterproto2.field(
-        46, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
-    """
-    The session's configuration changed.
-    """
-
     session_ended: "SessionEnded | None" = betterproto2.field(
         47, betterproto2.TYPE_MESSAGE, optional=True, group="event"
     )
@@ -1230,11 +1053,6 @@ class Citation(betterproto2.Message):
     title: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     The resource's name for people, for example the film's title.
-    """
-
-    etag: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-    """
-    Entity tag of the resource when it was read.
     """
 
     start_byte: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
@@ -1287,21 +1105,6 @@ default_message_pool.register_message("interview.agent.v1", "CitationAdded", Cit
 
 
 @dataclass(eq=False, repr=False)
-class ConfigUpdated(betterproto2.Message):
-    """
-    The session's configuration changed.
-    """
-
-    config: "SessionConfig | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
-    """
-    The whole configuration.
-    """
-
-
-default_message_pool.register_message("interview.agent.v1", "ConfigUpdated", ConfigUpdated)
-
-
-@dataclass(eq=False, repr=False)
 class CredentialExpiring(betterproto2.Message):
     """
     The credential ends within 60 s. Send RefreshCredentialFrame, else the stream ends with
@@ -1331,31 +1134,6 @@ class EndSessionFrame(betterproto2.Message):
 
 
 default_message_pool.register_message("interview.agent.v1", "EndSessionFrame", EndSessionFrame)
-
-
-@dataclass(eq=False, repr=False)
-class FeedbackFrame(betterproto2.Message):
-    """
-    Says whether an answer was good.
-    """
-
-    message_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    UUID of the message.
-    """
-
-    helpful: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
-    """
-    It helped.
-    """
-
-    comment: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    In the user's words: at most 2 048 characters.
-    """
-
-
-default_message_pool.register_message("interview.agent.v1", "FeedbackFrame", FeedbackFrame)
 
 
 @dataclass(eq=False, repr=False)
@@ -1413,13 +1191,6 @@ class GoAway(betterproto2.Message):
     resume_after_sequence: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
     """
     after_sequence for the ResumeFrame of the next stream.
-    """
-
-    detached_grace: "datetime.timedelta | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Duration, optional=True
-    )
-    """
-    How long a running turn goes on without a stream.
     """
 
 
@@ -1670,38 +1441,6 @@ default_message_pool.register_message("interview.agent.v1", "Pong", Pong)
 
 
 @dataclass(eq=False, repr=False)
-class RateLimitUpdated(betterproto2.Message):
-    """
-    The state of a rate bucket. Sequence 0.
-    """
-
-    bucket: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    Name of the bucket.
-    """
-
-    limit: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
-    """
-    Tokens in a full bucket.
-    """
-
-    remaining: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
-    """
-    Tokens left.
-    """
-
-    reset_time: "datetime.datetime | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
-    )
-    """
-    When the bucket is full again.
-    """
-
-
-default_message_pool.register_message("interview.agent.v1", "RateLimitUpdated", RateLimitUpdated)
-
-
-@dataclass(eq=False, repr=False)
 class RefreshCredentialFrame(betterproto2.Message):
     """
     Brings a new access token of the same user, so that the stream can outlive the old one.
@@ -1755,11 +1494,6 @@ class ResumeFrame(betterproto2.Message):
     )
     """
     How this stream behaves.
-    """
-
-    exclusive: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
-    """
-    True: other streams of the session get GoAway TAKEN_OVER.
     """
 
 
@@ -1821,11 +1555,6 @@ class Session(betterproto2.Message):
     Whose conversation it is, "users/{user}".
     """
 
-    title: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    What the conversation is called in lists.
-    """
-
     state: "SessionState" = betterproto2.field(
         4, betterproto2.TYPE_ENUM, default_factory=lambda: SessionState(0)
     )
@@ -1877,18 +1606,6 @@ class Session(betterproto2.Message):
     When something last happened in the session.
     """
 
-    expire_time: "datetime.datetime | None" = betterproto2.field(
-        13, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
-    )
-    """
-    When the session is removed if nothing happens before. Unset: never.
-    """
-
-    etag: "str" = betterproto2.field(99, betterproto2.TYPE_STRING)
-    """
-    Strong entity tag of this state of the session, quoted.
-    """
-
 
 default_message_pool.register_message("interview.agent.v1", "Session", Session)
 
@@ -1907,20 +1624,6 @@ class SessionConfig(betterproto2.Message):
     locale: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     Language of the answers, a BCP 47 tag such as "en-GB". Empty: that of the question.
-    """
-
-    approval_mode: "ApprovalMode" = betterproto2.field(
-        3, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalMode(0)
-    )
-    """
-    Which tool calls wait for a person. Unspecified: APPROVAL_MODE_WRITES.
-    """
-
-    detached_grace: "datetime.timedelta | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Duration, optional=True
-    )
-    """
-    How long a turn runs on after its last stream is gone. Unset: 120 s; 0 s: cancel at once.
     """
 
     default_budget: "TurnBudget | None" = betterproto2.field(
@@ -2014,31 +1717,6 @@ default_message_pool.register_message("interview.agent.v1", "SessionReady", Sess
 
 
 @dataclass(eq=False, repr=False)
-class SessionSnapshot(betterproto2.Message):
-    """
-    The turns that stand for events which are no longer kept. Sequence 0.
-    """
-
-    through_sequence: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
-    """
-    Sequence of the last event that the snapshot stands for.
-    """
-
-    turns: "list[Turn]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
-    """
-    The newest turns, oldest first.
-    """
-
-    more_turns: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
-    """
-    There are older turns.
-    """
-
-
-default_message_pool.register_message("interview.agent.v1", "SessionSnapshot", SessionSnapshot)
-
-
-@dataclass(eq=False, repr=False)
 class StartFrame(betterproto2.Message):
     """
     Opens a session. Answered by SessionReady.
@@ -2070,12 +1748,6 @@ default_message_pool.register_message("interview.agent.v1", "StartFrame", StartF
 class StreamOptions(betterproto2.Message):
     """
     How a stream behaves. An unset or zero member takes the server's default.
-    """
-
-    max_unacked_events: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
-    """
-    How many events the server sends beyond the last AckFrame, 0 to 10 000. 0: no AckFrame
-    is waited for.
     """
 
     delta_interval: "datetime.timedelta | None" = betterproto2.field(
@@ -2123,111 +1795,6 @@ default_message_pool.register_message("interview.agent.v1", "TextDelta", TextDel
 
 
 @dataclass(eq=False, repr=False)
-class ToolApprovalFrame(betterproto2.Message):
-    """
-    Decides about a tool call that waits.
-    """
-
-    tool_call_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    Id of the tool call.
-    """
-
-    decision: "ApprovalDecision" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalDecision(0)
-    )
-    """
-    The decision.
-    """
-
-    reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    Why, for the agent and the record: at most 512 characters.
-    """
-
-    arguments_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-    """
-    arguments_digest of the request, so that what runs is what was shown.
-    """
-
-
-default_message_pool.register_message("interview.agent.v1", "ToolApprovalFrame", ToolApprovalFrame)
-
-
-@dataclass(eq=False, repr=False)
-class ToolApprovalRequested(betterproto2.Message):
-    """
-    A tool call waits for a person.
-    """
-
-    tool_call: "ToolCall | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
-    """
-    The call.
-    """
-
-    prompt: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-    """
-    The question for the person.
-    """
-
-    expire_time: "datetime.datetime | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
-    )
-    """
-    When the call counts as denied.
-    """
-
-    arguments_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-    """
-    Digest of the arguments, to be sent back with the decision.
-    """
-
-
-default_message_pool.register_message(
-    "interview.agent.v1", "ToolApprovalRequested", ToolApprovalRequested
-)
-
-
-@dataclass(eq=False, repr=False)
-class ToolApprovalResolved(betterproto2.Message):
-    """
-    A person decided about a tool call, or the time ran out.
-    """
-
-    tool_call_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    Id of the tool call.
-    """
-
-    decision: "ApprovalDecision" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalDecision(0)
-    )
-    """
-    The decision.
-    """
-
-    decided_by: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    Who decided, "users/{user}". Empty: nobody.
-    """
-
-    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-    """
-    Why, as the person said.
-    """
-
-    expired: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
-    """
-    The time ran out; decision is DENY.
-    """
-
-
-default_message_pool.register_message(
-    "interview.agent.v1", "ToolApprovalResolved", ToolApprovalResolved
-)
-
-
-@dataclass(eq=False, repr=False)
 class ToolCall(betterproto2.Message):
     """
     An agent's use of a tool.
@@ -2262,11 +1829,6 @@ class ToolCall(betterproto2.Message):
     How far the call is.
     """
 
-    writes: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
-    """
-    The tool changes data.
-    """
-
     summary: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
     One sentence for people about the outcome, for example "3 films found".
@@ -2279,23 +1841,11 @@ class ToolCall(betterproto2.Message):
     What the tool answered. Set when state is SUCCEEDED.
     """
 
-    error: "___google__rpc__.Status | None" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, optional=True
-    )
-    """
-    What went wrong. Set when state is FAILED.
-    """
-
     duration: "datetime.timedelta | None" = betterproto2.field(
         10, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Duration, optional=True
     )
     """
     Time the tool took, without waiting for approval.
-    """
-
-    decided_by: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
-    """
-    Who approved or denied, "users/{user}". Empty: nobody was asked.
     """
 
     permission: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
@@ -2530,13 +2080,6 @@ class TurnCancelled(betterproto2.Message):
     What the turn used.
     """
 
-    committed_tool_call_ids: "list[str]" = betterproto2.field(
-        3, betterproto2.TYPE_STRING, repeated=True
-    )
-    """
-    Ids of the tool calls that had changed data already.
-    """
-
 
 default_message_pool.register_message("interview.agent.v1", "TurnCancelled", TurnCancelled)
 
@@ -2593,13 +2136,6 @@ class TurnFailed(betterproto2.Message):
     How long to wait before that. Unset: no need to wait.
     """
 
-    committed_tool_call_ids: "list[str]" = betterproto2.field(
-        4, betterproto2.TYPE_STRING, repeated=True
-    )
-    """
-    Ids of the tool calls that had changed data already.
-    """
-
 
 default_message_pool.register_message("interview.agent.v1", "TurnFailed", TurnFailed)
 
@@ -2637,21 +2173,6 @@ class TurnStarted(betterproto2.Message):
 
 
 default_message_pool.register_message("interview.agent.v1", "TurnStarted", TurnStarted)
-
-
-@dataclass(eq=False, repr=False)
-class UpdateConfigFrame(betterproto2.Message):
-    """
-    Changes how the next turns run. Answered by ConfigUpdated.
-    """
-
-    config: "SessionConfig | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
-    """
-    The whole new configuration.
-    """
-
-
-default_message_pool.register_message("interview.agent.v1", "UpdateConfigFrame", UpdateConfigFrame)
 
 
 @dataclass(eq=False, repr=False)
@@ -2755,12 +2276,6 @@ class UserMessageFrame(betterproto2.Message):
     budget: "TurnBudget | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Limits of this turn. Unset: the session's default_budget.
-    """
-
-    context_resources: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
-    """
-    Resources that the user has before the eyes, for example "films/17": at most 20, each
-    once.
     """
 
 

@@ -98,19 +98,14 @@ class LoginRequest(betterproto2.Message):
 
     password: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Password: 1 to 72 bytes of UTF-8, the most that bcrypt takes.
+    Password: 1 to 1 024 bytes of UTF-8. More than 72, the most that bcrypt takes, is answered
+    like any wrong password.
     """
 
     device_label: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     What the user sees in the list of login sessions, for example "laptop": at most 64
     characters.
-    """
-
-    scopes: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
-    """
-    Permissions that the tokens shall carry, a part of what the user's roles grant: at most
-    64, each once. Empty: all of them.
     """
 
 
@@ -212,12 +207,6 @@ class RefreshTokenRequest(betterproto2.Message):
     refresh_token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     The refresh token of the last pair: 16 to 512 characters.
-    """
-
-    request_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-    """
-    UUID of this attempt. The same id sent again is answered like the first time, so a lost
-    answer can be asked for again.
     """
 
 
@@ -324,16 +313,6 @@ class User(betterproto2.Message):
     Whether the user can sign in.
     """
 
-    customer: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
-    """
-    The customer that this user is, "customers/{customer}". Empty: none.
-    """
-
-    staff: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
-    """
-    The member of staff that this user is, "staff/{staff}". Empty: none.
-    """
-
     create_time: "datetime.datetime | None" = betterproto2.field(
         8, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
     )
@@ -360,26 +339,6 @@ class User(betterproto2.Message):
     )
     """
     When the password was last changed.
-    """
-
-    delete_time: "datetime.datetime | None" = betterproto2.field(
-        12, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
-    )
-    """
-    When the user was deleted. Unset: not deleted.
-    """
-
-    purge_time: "datetime.datetime | None" = betterproto2.field(
-        13, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
-    )
-    """
-    When a deleted user is removed for good. Unset: not deleted.
-    """
-
-    etag: "str" = betterproto2.field(99, betterproto2.TYPE_STRING)
-    """
-    Strong entity tag of this state of the user, quoted. Sent back with a change, it makes
-    the change fail with ETAG_MISMATCH when somebody else was faster.
     """
 
 

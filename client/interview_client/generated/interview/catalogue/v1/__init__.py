@@ -29,7 +29,6 @@ __all__ = (
     "SearchFilmsRequest",
     "SearchFilmsResponse",
     "SpecialFeature",
-    "TextRange",
 )
 
 import datetime
@@ -419,20 +418,6 @@ class Film(betterproto2.Message):
     When the film was last changed.
     """
 
-    delete_time: "datetime.datetime | None" = betterproto2.field(
-        19, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
-    )
-    """
-    When the film was deleted. Unset: not deleted.
-    """
-
-    purge_time: "datetime.datetime | None" = betterproto2.field(
-        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
-    )
-    """
-    When a deleted film is removed for good, 30 days after its deletion. Unset: not deleted.
-    """
-
     revision: "int" = betterproto2.field(21, betterproto2.TYPE_INT64)
     """
     Number of this state of the film: grows with every change.
@@ -492,16 +477,6 @@ class FilmMatch(betterproto2.Message):
     score: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
     """
     How well it matches, more than 0 and at most 1.
-    """
-
-    snippet: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    The part of the title or description where the query was found.
-    """
-
-    highlights: "list[TextRange]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
-    """
-    Where the query's words stand in the snippet, in order and without overlap.
     """
 
 
@@ -629,16 +604,6 @@ class ListActorsRequest(betterproto2.Message):
     the same as then. Empty: the first page.
     """
 
-    filter: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    Condition in the syntax of AIP-160, at most 2 048 characters. Empty: all actors.
-    """
-
-    order_by: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-    """
-    Up to 4 fields in the syntax of AIP-132, at most 256 characters. Empty: by number.
-    """
-
 
 default_message_pool.register_message(
     "interview.catalogue.v1", "ListActorsRequest", ListActorsRequest
@@ -682,16 +647,6 @@ class ListCategoriesRequest(betterproto2.Message):
     """
     next_page_token of the last page, at most 2 048 characters; filter and order_by must be
     the same as then. Empty: the first page.
-    """
-
-    filter: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-    """
-    Condition in the syntax of AIP-160, at most 2 048 characters. Empty: all categories.
-    """
-
-    order_by: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
-    """
-    Up to 4 fields in the syntax of AIP-132, at most 256 characters. Empty: by number.
     """
 
 
@@ -749,11 +704,6 @@ class ListFilmsRequest(betterproto2.Message):
     """
     Up to 4 fields in the syntax of AIP-132, at most 256 characters, for example
     `title, release_year desc`. Equal films follow by number. Empty: by number.
-    """
-
-    show_deleted: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
-    """
-    True: deleted films too.
     """
 
     view: "FilmView" = betterproto2.field(
@@ -910,26 +860,6 @@ class SearchFilmsResponse(betterproto2.Message):
 default_message_pool.register_message(
     "interview.catalogue.v1", "SearchFilmsResponse", SearchFilmsResponse
 )
-
-
-@dataclass(eq=False, repr=False)
-class TextRange(betterproto2.Message):
-    """
-    A part of a text, counted in bytes of its UTF-8 form.
-    """
-
-    start_byte: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
-    """
-    First byte, counted from 0.
-    """
-
-    end_byte: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
-    """
-    The byte after the last.
-    """
-
-
-default_message_pool.register_message("interview.catalogue.v1", "TextRange", TextRange)
 
 
 from ....google import protobuf as ___google__protobuf__

@@ -285,6 +285,18 @@ class ErrorReason(betterproto2.Enum):
     detail RetryInfo. Metadata: resume_cursor, buffered_events.
     """
 
+    TRANSACTION_CONFLICT = 88
+    """
+    Another change was made to the same rows at the same time; the call may be repeated. Code
+    ABORTED; detail RetryInfo. No metadata.
+    """
+
+    DEADLINE_EXCEEDED = 89
+    """
+    The call used up its deadline, the client's or the method's own. Code DEADLINE_EXCEEDED. No
+    metadata.
+    """
+
     PROTOCOL_VIOLATION = 100
     """
     A frame came that the protocol does not allow here, such as a user message before start. Code
@@ -397,6 +409,8 @@ class ErrorReason(betterproto2.Enum):
             85: "ERROR_REASON_CURSOR_EXPIRED",
             86: "ERROR_REASON_CURSOR_INVALID",
             87: "ERROR_REASON_SLOW_CONSUMER",
+            88: "ERROR_REASON_TRANSACTION_CONFLICT",
+            89: "ERROR_REASON_DEADLINE_EXCEEDED",
             100: "ERROR_REASON_PROTOCOL_VIOLATION",
             101: "ERROR_REASON_TURN_IN_PROGRESS",
             102: "ERROR_REASON_TURN_ID_REUSED",
@@ -458,6 +472,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_CURSOR_EXPIRED": 85,
             "ERROR_REASON_CURSOR_INVALID": 86,
             "ERROR_REASON_SLOW_CONSUMER": 87,
+            "ERROR_REASON_TRANSACTION_CONFLICT": 88,
+            "ERROR_REASON_DEADLINE_EXCEEDED": 89,
             "ERROR_REASON_PROTOCOL_VIOLATION": 100,
             "ERROR_REASON_TURN_IN_PROGRESS": 101,
             "ERROR_REASON_TURN_ID_REUSED": 102,
