@@ -22,12 +22,14 @@ class Answer:
         self._agent = ""
 
     def add(self, response: chat_pb2.ChatResponse) -> None:
-        """Take one event.
+        """Take one event; those of other turns do not count.
 
         Raises:
             DomainError: what the turn failed with, or that it was cancelled.
         """
         turn = self._turn
+        if response.turn_id != turn.turn_id:
+            return
         if response.sequence:
             turn.first_sequence = turn.first_sequence or response.sequence
             turn.last_sequence = response.sequence
@@ -55,14 +57,28 @@ class Answer:
             session=self._session,
         )
 
+    def _cancelled(self, cause: "resources_pb2.CancelCause.ValueType") -> DomainError:
+        if cause == resources_pb2.CANCEL_CAUSE_SERVER_DRAINING:
+            return DomainError(
+                "the server stopped before the answer was ready; ask again with a new request_id",
+                reason="SERVER_DRAINING",
+            )
+        # Whoever asked went away, and now repeats the call: that must not look like an outage.
+        return DomainError(
+            "this question was cancelled before its answer; ask again with a new request_id",
+            reason="WRONG_STATE",
+            metadata={
+                "resource_name": self._turn.name,
+                "state": "CANCELLED",
+                "allowed_states": "COMPLETED",
+            },
+        )
+
     def _end(self, response: chat_pb2.ChatResponse) -> None:
         if response.HasField("turn_failed"):
             raise domain_error_of(response.turn_failed.status)
         if response.HasField("turn_cancelled"):
-            raise DomainError(
-                "the server stopped before the answer was ready; ask again",
-                reason="SERVER_DRAINING",
-            )
+            raise self._cancelled(response.turn_cancelled.cause)
         self._agent = response.turn_completed.agent
         self._turn.state = resources_pb2.TURN_STATE_COMPLETED
         self._turn.finish_reason = response.turn_completed.finish_reason

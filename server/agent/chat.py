@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from server.agent.live import LiveSession
+from server.agent.mapping import duration, timestamp
 from server.agent.requests import (
+    MAX_FRAME_ID,
     busy_policy,
+    check_frame,
     check_user_message,
     limits_of,
 )
@@ -23,8 +26,10 @@ from server.generated.interview.agent.v1 import chat_pb2
 from server.rpc.drain import server_draining
 from server.rpc.status import rich_status
 
+_LATER_FRAMES = "user_message, cancel_turn, ping, refresh_credential and end_session"
 CREDENTIAL_WARNING = timedelta(seconds=60)
 DEADLINE_WARNING_SECONDS = 5.0
+OPENING_SECONDS = 30.0
 
 
 class ChatStream:
@@ -50,6 +55,8 @@ class ChatStream:
         """Handle every frame behind the first; at half-close, let the turns end."""
         async for frame in frames:
             await self._live.outbox.room()
+            if self._clock() >= self._principal.expire_time:
+                raise self._expired()
             try:
                 self._handle(frame)
             except DomainError as error:
@@ -57,28 +64,25 @@ class ChatStream:
                     raise
                 status = rich_status(error, self._request_id)
                 self._live.send(
-                    in_reply_to=frame.frame_id,
+                    in_reply_to=frame.frame_id[:MAX_FRAME_ID],
                     frame_rejected=chat_pb2.FrameRejected(status=status),
                 )
         self._live.conversation.close()
 
     async def watch_credential(self) -> None:
         """Warn before the credential expires, and end the stream when it has."""
-        while True:
-            expire_time = self._principal.expire_time
-            if await self._renewed_before(expire_time - CREDENTIAL_WARNING):
-                continue
-            self._live.send(
-                credential_expiring=chat_pb2.CredentialExpiring(expire_time=expire_time)
-            )
-            if await self._renewed_before(expire_time):
-                continue
-            self._go_away(chat_pb2.GO_AWAY_REASON_CREDENTIAL_EXPIRED, timedelta())
-            raise Unauthenticated(
-                "the access token expired; sign in again and resume the session",
-                reason="TOKEN_EXPIRED",
-                metadata={"expired_at": expire_time.isoformat()},
-            )
+        warned: datetime | None = None
+        while (now := self._clock()) < (expire_time := self._principal.expire_time):
+            warn_time = expire_time - CREDENTIAL_WARNING
+            if now >= warn_time and warned != expire_time:
+                warned = expire_time
+                self._live.send(
+                    credential_expiring=chat_pb2.CredentialExpiring(
+                        expire_time=timestamp(expire_time)
+                    )
+                )
+            await self._renewed_within((expire_time if warned == expire_time else warn_time) - now)
+        raise self._expired()
 
     async def watch_drain(self, draining: asyncio.Event, grace: timedelta) -> None:
         """When the server is asked to stop, finish the running turn and end the stream."""
@@ -93,16 +97,25 @@ class ChatStream:
         left = min(seconds, DEADLINE_WARNING_SECONDS)
         self._go_away(chat_pb2.GO_AWAY_REASON_DEADLINE, timedelta(seconds=left))
 
-    async def _renewed_before(self, moment: datetime) -> bool:
-        self._renewed.clear()
+    async def _renewed_within(self, span: timedelta) -> None:
         try:
-            async with asyncio.timeout((moment - self._clock()).total_seconds()):
+            async with asyncio.timeout(span.total_seconds()):
                 await self._renewed.wait()
         except TimeoutError:
-            return False
-        return True
+            pass
+        self._renewed.clear()
+
+    def _expired(self) -> Unauthenticated:
+        expire_time = self._principal.expire_time
+        self._go_away(chat_pb2.GO_AWAY_REASON_CREDENTIAL_EXPIRED, timedelta())
+        return Unauthenticated(
+            "the access token expired; sign in again and resume the session",
+            reason="TOKEN_EXPIRED",
+            metadata={"expired_at": expire_time.isoformat()},
+        )
 
     def _handle(self, frame: chat_pb2.ChatRequest) -> None:
+        check_frame(frame)
         match frame.WhichOneof("frame"):
             case "user_message":
                 self._user_message(frame)
@@ -114,10 +127,12 @@ class ChatStream:
                 self._refresh_credential(frame)
             case "end_session":
                 self._live.end_session()
-            case "ack":
-                pass  # nothing is held back for acknowledgements: max_unacked_events is 0
-            case other:
-                raise protocol_violation("user_message, cancel_turn, ping or end_session", other)
+            case "start" | "resume" as opening:
+                raise protocol_violation(_LATER_FRAMES, opening)
+            case _:
+                # A member that only a newer server knows: what came before it still counts.
+                description = f"must have one of {_LATER_FRAMES}"
+                raise ValidationFailed([FieldViolation("frame", description)])
 
     def _user_message(self, frame: chat_pb2.ChatRequest) -> None:
         message = frame.user_message
@@ -162,14 +177,44 @@ class ChatStream:
             frame_accepted=chat_pb2.FrameAccepted(no_effect=no_effect),
         )
 
-    def _go_away(self, reason: chat_pb2.GoAwayReason, left: timedelta) -> None:
+    def _go_away(self, reason: "chat_pb2.GoAwayReason.ValueType", left: timedelta) -> None:
         self._live.send(
             go_away=chat_pb2.GoAway(
                 reason=reason,
-                time_left=left,
-                resume_after_sequence=self._live.session.last_sequence,
+                time_left=duration(left),
+                resume_after_sequence=self._live.sent_sequence,
             )
         )
+
+
+async def first_frame(
+    frames: AsyncIterator[chat_pb2.ChatRequest], draining: asyncio.Event
+) -> chat_pb2.ChatRequest:
+    """Return the frame that opens the stream.
+
+    Raises:
+        DomainError: PROTOCOL_VIOLATION, it is another frame, or none came in time;
+            SERVER_DRAINING, the server stops before there is anything to lose.
+    """
+    reading = asyncio.ensure_future(anext(frames, None))
+    stopping = asyncio.ensure_future(draining.wait())
+    either = asyncio.FIRST_COMPLETED
+    try:
+        await asyncio.wait({reading, stopping}, timeout=OPENING_SECONDS, return_when=either)
+        if not reading.done():
+            if stopping.done():
+                raise server_draining()
+            raise protocol_violation(f"start or resume within {OPENING_SECONDS:g} s", None)
+        frame = reading.result()
+    finally:
+        for task in (reading, stopping):
+            task.cancel()
+        await asyncio.wait({reading, stopping})
+    kind = None if frame is None else frame.WhichOneof("frame")
+    if frame is None or kind not in {"start", "resume"}:
+        raise protocol_violation("start or resume", kind)
+    check_frame(frame)
+    return frame
 
 
 def protocol_violation(expected: str, received: str | None) -> DomainError:

@@ -14,7 +14,6 @@ from server.agent.events import (
     CancelCause,
     SessionEnded,
     TurnCancelled,
-    TurnChange,
     TurnFailed,
     TurnQueued,
     TurnState,
@@ -70,9 +69,7 @@ class Conversation:
                     reason="TURN_WORKER_LOST",
                     metadata={"turn_id": str(turn.turn_id)},
                 )
-                self._publisher.put(
-                    TurnFailed(error), turn_id=turn.turn_id, change=TurnChange(TurnState.FAILED)
-                )
+                self._publisher.put(TurnFailed(error), turn_id=turn.turn_id, change=turn.change())
 
     def submit(
         self, turn_id: UUID, text: str, policy: BusyPolicy, limits: TurnLimits, frame_id: str = ""
@@ -80,7 +77,8 @@ class Conversation:
         """Take a user's message; False where this very turn is known already.
 
         Raises:
-            DomainError: TURN_ID_REUSED (other text), TURN_IN_PROGRESS or TURN_QUEUE_FULL.
+            DomainError: TURN_ID_REUSED (other text), TURN_IN_PROGRESS or TURN_QUEUE_FULL;
+                WRONG_STATE where the stream takes no more turns.
         """
         if known := next((turn for turn in self._session.turns if turn.turn_id == turn_id), None):
             if known.user_text != text:
@@ -90,8 +88,9 @@ class Conversation:
                     metadata={"turn_id": str(turn_id)},
                 )
             return False
-        busy = self._running is not None or bool(self._waiting)
-        self._check_busy(policy, busy=busy)
+        self._check_open()
+        active = self._active()
+        self._check_busy(policy, active)
         turn = Turn(turn_id, len(self._session.turns) + 1, TurnState.QUEUED, text)
         self._session.turns.append(turn)
         run = TurnRun(
@@ -104,27 +103,29 @@ class Conversation:
             log=self._log,
             in_reply_to=frame_id,
         )
-        if policy is BusyPolicy.INTERRUPT:
+        if policy is BusyPolicy.INTERRUPT and active is not None:
+            self.cancel(active.turn.turn_id, CancelCause.INTERRUPTED_BY_NEW_TURN)
             self._waiting.appendleft(run)
-            if self._running is not None:
-                self._running.cancel(CancelCause.INTERRUPTED_BY_NEW_TURN)
         else:
             self._waiting.append(run)
-        if busy:
+        if self._running is not None or len(self._waiting) > 1:
+            ahead = 0 if self._running is not None else 1
             self._publisher.put(
-                TurnQueued(self._waiting.index(run) + 1),
+                TurnQueued(self._waiting.index(run) + 1 - ahead),
                 turn_id=turn_id,
                 in_reply_to=frame_id,
-                change=TurnChange(TurnState.QUEUED, turn.position, text),
+                change=turn.change(),
             )
         self._arrived.set()
         return True
 
     def cancel(self, turn_id: UUID | None, cause: CancelCause = CancelCause.CLIENT) -> bool:
-        """Cancel a turn, the running one where none is named; False where there is none."""
-        if self._running is not None and turn_id in {None, self._running.turn.turn_id}:
-            self._running.cancel(cause)
-            return True
+        """Cancel a turn, the active one where none is named; False where there is none."""
+        if turn_id is None:
+            active = self._active()
+            turn_id = None if active is None else active.turn.turn_id
+        if self._running is not None and turn_id == self._running.turn.turn_id:
+            return self._running.cancel(cause)
         for run in self._waiting:
             if run.turn.turn_id == turn_id:
                 self._waiting.remove(run)
@@ -162,17 +163,33 @@ class Conversation:
         """Say that the session ended, behind everything else."""
         self._publisher.put(SessionEnded(self._session.usage))
 
-    def _check_busy(self, policy: BusyPolicy, *, busy: bool) -> None:
-        if not busy or policy is BusyPolicy.INTERRUPT:
+    def _active(self) -> TurnRun | None:
+        """Return the turn that runs, or is about to."""
+        return self._running or (self._waiting[0] if self._waiting else None)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise DomainError(
+                "this stream is ending and takes no more turns; resume the session on a new one",
+                reason="WRONG_STATE",
+                metadata={
+                    "resource_name": self._session.name,
+                    "state": "CLOSING",
+                    "allowed_states": "IDLE,RUNNING",
+                },
+            )
+
+    def _check_busy(self, policy: BusyPolicy, active: TurnRun | None) -> None:
+        if active is None:
             return
-        active = self._running or self._waiting[0]
         if policy is BusyPolicy.REJECT:
             raise DomainError(
                 "a turn is in progress; wait for its end, or send busy_policy QUEUE or INTERRUPT",
                 reason="TURN_IN_PROGRESS",
                 metadata={"active_turn": str(active.turn.turn_id)},
             )
-        if len(self._waiting) >= QUEUE_LIMIT:
+        waiting = len(self._waiting) - (0 if self._running is not None else 1)
+        if waiting >= QUEUE_LIMIT:
             raise DomainError(
                 f"{QUEUE_LIMIT} turns wait already; send the next one when a turn has ended",
                 reason="TURN_QUEUE_FULL",
@@ -184,5 +201,5 @@ class Conversation:
         self._publisher.put(
             TurnCancelled(cause, Usage()),
             turn_id=run.turn.turn_id,
-            change=TurnChange(TurnState.CANCELLED),
+            change=run.turn.change(),
         )

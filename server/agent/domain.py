@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from server.agent.engine import HistoryMessage, Role, TurnLimits
-from server.agent.events import SessionEvent, TurnState, Usage
+from server.agent.events import SessionEvent, TurnChange, TurnState, Usage
 
 SESSION_TYPE = "interview-api/Session"
 QUEUE_LIMIT = 8
@@ -44,6 +44,18 @@ class Turn:
     answer_text: str = ""
     agent: str = ""
     tool_summary: str = ""
+
+    def change(self, usage: Usage | None = None) -> TurnChange:
+        """Return the turn's row as it is now."""
+        return TurnChange(
+            self.state,
+            self.position,
+            self.user_text,
+            self.answer_text,
+            self.agent,
+            self.tool_summary,
+            usage or Usage(),
+        )
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ the ones that the session adds.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -59,6 +59,10 @@ class Usage:
         self.models[used.model] = (before[0] + used.input_tokens, before[1] + used.output_tokens)
         self.cached_input_tokens += used.cached_input_tokens
         self.model_calls += 1
+
+    def copy(self) -> "Usage":
+        """Return what was used up to now; later calls do not change it."""
+        return replace(self, models=dict(self.models))
 
     def plus(self, other: "Usage") -> "Usage":
         """Return the sum; the time to the first delta is not added up."""
@@ -214,15 +218,15 @@ TERMINAL = (TurnCompleted, TurnCancelled, TurnFailed)
 
 @dataclass(frozen=True, slots=True)
 class TurnChange:
-    """What an event changes in its turn's row; None leaves a column as it is."""
+    """A turn's whole row as an event leaves it, so that no change needs an earlier one."""
 
     state: TurnState
-    position: int = 0
-    user_text: str | None = None
-    answer_text: str | None = None
-    agent: str | None = None
-    tool_summary: str | None = None
-    usage: Usage | None = None
+    position: int
+    user_text: str
+    answer_text: str
+    agent: str
+    tool_summary: str
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ from server.agent.events import CancelCause, SessionEvent
 from server.agent.mapping import response_message, timestamp
 from server.agent.publisher import DELTA_INTERVAL, Publisher
 from server.core.clock import Clock
+from server.core.errors import DomainError
 from server.generated.interview.agent.v1 import chat_pb2
 
 OUTBOX_EVENTS = 256
@@ -63,26 +64,33 @@ class Outbox:
             self._closed, self._error = True, error
             self._filled.set()
 
-    async def get(self, silence: timedelta) -> chat_pb2.ChatResponse | None:
+    async def filled(self, silence: timedelta) -> bool:
+        """Wait for a response or the end; False where neither came for so long."""
+        if self._items or self._closed:
+            return True
+        self._filled.clear()
+        try:
+            async with asyncio.timeout(silence.total_seconds()):
+                await self._filled.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def take(self) -> chat_pb2.ChatResponse | None:
         """Return the next response; None at the end of the stream.
 
         Raises:
-            TimeoutError: nothing came for so long.
             Exception: the error that the stream was closed with.
         """
-        if not self._items and not self._closed:
-            self._filled.clear()
-            async with asyncio.timeout(silence.total_seconds()):
-                await self._filled.wait()
-        if self._items:
-            response = self._items.popleft()
-            self._bytes -= response.ByteSize()
-            if len(self._items) < OUTBOX_EVENTS and self._bytes < OUTBOX_BYTES:
-                self._room.set()
-            return response
-        if self._error is not None:
-            raise self._error
-        return None
+        if not self._items:
+            if self._error is not None:
+                raise self._error
+            return None
+        response = self._items.popleft()
+        self._bytes -= response.ByteSize()
+        if len(self._items) < OUTBOX_EVENTS and self._bytes < OUTBOX_BYTES:
+            self._room.set()
+        return response
 
 
 class LiveSession:
@@ -111,11 +119,14 @@ class LiveSession:
         self._request_id = request_id
         self._publisher = Publisher(session, self._deliver, clock, delta_interval or DELTA_INTERVAL)
         self.conversation = Conversation(session, engine, self._publisher, new_id=new_id, log=log)
+        self.sent_sequence = session.last_sequence
+        """The last event that was stored and handed to the stream."""
         self.final_error: Exception | None = None
         """What the stream ends with once its turns are done; None ends it well."""
         self._publishing: asyncio.Task[None]
         self._others: list[asyncio.Task[None]] = []
         self._ending = False
+        self._cut_cause = CancelCause.CLIENT_GONE
 
     async def __aenter__(self) -> Self:
         """Start the tasks."""
@@ -130,7 +141,16 @@ class LiveSession:
         _trace: TracebackType | None,
     ) -> None:
         """Stop everything. What happened is stored, though nobody reads it any more."""
-        self.conversation.close(CancelCause.CLIENT_GONE)
+        closing = asyncio.create_task(self._close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:  # once more, by another of the ways in which a call ends
+            await asyncio.wait({closing})
+            raise
+
+    async def _close(self) -> None:
+        self.conversation.close(self._cut_cause)
+        self.conversation.cancel(None, self._cut_cause)
         for task in self._others:
             task.cancel()
         await asyncio.gather(*self._others, return_exceptions=True)
@@ -149,6 +169,7 @@ class LiveSession:
 
     def drain(self) -> None:
         """Let the running turn end and cancel those that wait; then the stream ends."""
+        self._cut_cause = CancelCause.SERVER_DRAINING
         self.conversation.close(CancelCause.SERVER_DRAINING)
 
     def end_session(self) -> None:
@@ -161,14 +182,12 @@ class LiveSession:
         now = timestamp(self._clock())
         self.outbox.put(chat_pb2.ChatResponse(emit_time=now, **fields))  # type: ignore[arg-type]  # checked by protobuf
 
-    async def responses(self, heartbeat: timedelta) -> AsyncIterator[chat_pb2.ChatResponse]:
+    async def responses(self, heartbeat: timedelta) -> AsyncGenerator[chat_pb2.ChatResponse, None]:
         """Yield what is to be sent until the stream ends; raise what it ends with."""
         while True:
-            try:
-                response = await self.outbox.get(heartbeat)
-            except TimeoutError:
-                self.send(heartbeat=chat_pb2.Heartbeat(last_sequence=self.session.last_sequence))
-                continue
+            if not await self.outbox.filled(heartbeat):
+                self.send(heartbeat=chat_pb2.Heartbeat(last_sequence=self.sent_sequence))
+            response = self.outbox.take()
             if response is None:
                 return
             yield response
@@ -179,9 +198,11 @@ class LiveSession:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
-            self.outbox.close(error)
+        if task.cancelled():
+            # By us when the stream is over already; by anybody else it must not hang.
+            self.outbox.close(DomainError("internal error", reason="INTERNAL"))
+        elif (error := task.exception()) is not None:
+            self.outbox.close(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     async def _converse(self) -> None:
         self.conversation.fail_lost_turns()
@@ -199,3 +220,4 @@ class LiveSession:
             if response.WhichOneof("event") not in self.session.options.muted:
                 await self.outbox.room()
                 self.outbox.put(response)
+            self.sent_sequence = response.sequence

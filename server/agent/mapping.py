@@ -115,8 +115,6 @@ def config_message(options: SessionOptions) -> resources_pb2.SessionConfig:
     return resources_pb2.SessionConfig(
         entry_agent=agent_name(options.entry_agent),
         locale=options.locale,
-        approval_mode=resources_pb2.APPROVAL_MODE_READ_ONLY,
-        detached_grace=Duration(),
         default_budget=budget_message(options.limits),
         muted_event_classes=[
             kind for kind, names in MUTABLE_EVENTS.items() if names <= options.muted
@@ -154,7 +152,6 @@ def agent_message(card: engine.AgentCard, model: str) -> resources_pb2.Agent:
                 tool=tool.name,
                 description=tool.description,
                 parameters_schema=struct(tool.parameters),
-                writes=False,
                 permission=tool.permission,
             )
             for tool in card.tools

@@ -16,6 +16,7 @@ from server.agent.events import Event, MessageDelta, SessionEvent, TurnChange
 from server.core.clock import Clock
 
 MAX_PENDING_EVENTS = 256
+MAX_PENDING_CHARACTERS = 64 * 1024
 MERGED_CHARACTERS = 512
 DELTA_INTERVAL = timedelta(milliseconds=25)
 
@@ -46,7 +47,7 @@ class Publisher:
         self._clock = clock
         self._interval = interval.total_seconds()
         self._drafts: list[_Draft] = []
-        self._text_length = 0
+        self._characters = 0
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
@@ -65,12 +66,12 @@ class Publisher:
         """Queue an event; pieces of the same message that still wait become one."""
         draft = _Draft(event, turn_id, in_reply_to, change)
         if isinstance(event, MessageDelta):
-            self._text_length += len(event.text)
+            self._characters += len(event.text)
             draft = self._merged(event, draft)
-        if not isinstance(event, MessageDelta) or self._text_length >= MERGED_CHARACTERS:
-            self._urgent.set()
         self._drafts.append(draft)
-        if len(self._drafts) >= MAX_PENDING_EVENTS:
+        if _is_full(draft.event):
+            self._urgent.set()
+        if len(self._drafts) >= MAX_PENDING_EVENTS or self._characters >= MAX_PENDING_CHARACTERS:
             self._room.clear()
         self._idle.clear()
         self._work.set()
@@ -100,6 +101,8 @@ class Publisher:
         last = self._drafts[-1].event if self._drafts else None
         if not isinstance(last, MessageDelta) or last.message_id != event.message_id:
             return draft
+        if _is_full(last):
+            return draft
         self._drafts.pop()
         return replace(draft, event=replace(last, text=last.text + event.text))
 
@@ -114,7 +117,7 @@ class Publisher:
 
     def _take(self) -> list[SessionEvent]:
         drafts, self._drafts = self._drafts, []
-        self._text_length = 0
+        self._characters = 0
         self._work.clear()
         self._urgent.clear()
         self._room.set()
@@ -125,3 +128,8 @@ class Publisher:
             SessionEvent(number, draft.event, now, draft.turn_id, draft.in_reply_to, draft.change)
             for number, draft in enumerate(drafts, first)
         ]
+
+
+def _is_full(event: Event) -> bool:
+    """Tell whether an event can take no more text."""
+    return not isinstance(event, MessageDelta) or len(event.text) >= MERGED_CHARACTERS

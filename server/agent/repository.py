@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Executable, Row, Uuid, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -18,17 +18,19 @@ from server.core.clock import Clock
 from server.core.errors import DomainError
 from server.database.engine import Database, WriteSession
 
+# A foreign key's column learns its type from the table that it points to, which may not be
+# known yet.
+_SESSION_ID = bindparam("session_id", type_=Uuid())
 _SESSION = select(ChatSession.__table__).where(
-    ChatSession.session_id == bindparam("session_id"), ChatSession.owner_id == bindparam("owner_id")
+    ChatSession.session_id == _SESSION_ID,
+    ChatSession.owner_id == bindparam("owner_id", type_=Uuid()),
 )
 _TURNS = (
-    select(ChatTurn.__table__)
-    .where(ChatTurn.session_id == bindparam("session_id"))
-    .order_by(ChatTurn.position)
+    select(ChatTurn.__table__).where(ChatTurn.session_id == _SESSION_ID).order_by(ChatTurn.position)
 )
 _PAYLOADS = (
     select(ChatEvent.payload)
-    .where(ChatEvent.session_id == bindparam("session_id"), ChatEvent.sequence > bindparam("after"))
+    .where(ChatEvent.session_id == _SESSION_ID, ChatEvent.sequence > bindparam("after"))
     .order_by(ChatEvent.sequence)
     .limit(bindparam("limit"))
 )
@@ -54,7 +56,7 @@ class SqlSessions:
         self._database = database
         self._clock = clock
         dialect: Any = sqlite if database.is_sqlite else postgresql
-        self._insert = dialect.insert
+        self._put_turn = _put_turn(dialect.insert)
 
     async def create(self, session: Session) -> bool:
         """Insert a session; False where its id is taken."""
@@ -119,9 +121,12 @@ class SqlSessions:
                     for event, payload in zip(events, payloads, strict=True)
                 ],
             )
-            for event in events:
-                if event.change is not None and event.turn_id is not None:
-                    await self._change_turn(write, session.session_id, event.turn_id, event.change)
+            # Of several changes of one turn the last counts.
+            turns = {event.turn_id: event.change for event in events if event.change is not None}
+            for turn_id, change in turns.items():
+                if turn_id is not None:
+                    row = self._turn_row(session.session_id, turn_id, change)
+                    await write.execute(self._put_turn, row)
 
     async def payloads_after(self, session_id: UUID, sequence: int, limit: int) -> list[bytes]:
         """Return stored events behind a sequence number, in order."""
@@ -150,39 +155,38 @@ class SqlSessions:
                 metadata={"session": session.name},
             )
 
-    async def _change_turn(
-        self, write: WriteSession, session_id: UUID, turn_id: UUID, change: TurnChange
-    ) -> None:
-        values = _turn_values(change)
-        if change.state not in {TurnState.QUEUED, TurnState.RUNNING}:
-            values["end_time"] = self._clock()
-        key = {"session_id": session_id, "turn_id": turn_id}
-        if change.user_text is None:
-            turn = (ChatTurn.session_id == session_id, ChatTurn.turn_id == turn_id)
-            await write.execute(update(ChatTurn).where(*turn).values(values))
-            return
-        # A turn that waited has its row already; one that starts at once has not.
-        new = {**key, **values, "usage": _usage_json(Usage()), "create_time": self._clock()}
-        upsert = self._insert(ChatTurn).values(new)
-        await write.execute(
-            upsert.on_conflict_do_update(
-                index_elements=[ChatTurn.session_id, ChatTurn.turn_id],
-                set_={"state": change.state.value},
-            )
-        )
+    def _turn_row(self, session_id: UUID, turn_id: UUID, change: TurnChange) -> dict[str, Any]:
+        now = self._clock()
+        ended = change.state not in {TurnState.QUEUED, TurnState.RUNNING}
+        return {
+            "session_id": session_id,
+            "turn_id": turn_id,
+            "position": change.position,
+            "state": change.state.value,
+            "user_text": change.user_text,
+            "answer_text": _storable(change.answer_text),
+            "agent": change.agent,
+            "tool_summary": _storable(change.tool_summary),
+            "usage": _usage_json(change.usage),
+            "create_time": now,
+            "end_time": now if ended else None,
+        }
 
 
-def _turn_values(change: TurnChange) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "state": change.state.value,
-        "user_text": change.user_text,
-        "position": change.position or None,
-        "answer_text": change.answer_text,
-        "agent": change.agent,
-        "tool_summary": change.tool_summary,
-        "usage": None if change.usage is None else _usage_json(change.usage),
-    }
-    return {name: value for name, value in values.items() if value is not None}
+def _put_turn(dialect_insert: Any) -> Executable:
+    """Return the statement that inserts a turn's row or brings it up to date."""
+    row = dialect_insert(ChatTurn)
+    changing = ("state", "answer_text", "agent", "tool_summary", "usage", "end_time")
+    statement: Executable = row.on_conflict_do_update(
+        index_elements=[ChatTurn.session_id, ChatTurn.turn_id],
+        set_={name: row.excluded[name] for name in changing},
+    )
+    return statement
+
+
+def _storable(text: str) -> str:
+    """Leave out NUL, which PostgreSQL's text cannot hold: a model may write anything."""
+    return text.replace("\x00", "")
 
 
 def _turn(row: Row[Any]) -> Turn:

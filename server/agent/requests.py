@@ -23,7 +23,9 @@ from server.generated.interview.agent.v1 import agent_service_pb2, chat_pb2, res
 from server.rpc.validation import validated
 
 MAX_TEXT_BYTES = 32_768
+MAX_FRAME_ID = 64
 DEFAULT_HEARTBEAT = timedelta(seconds=15)
+MIN_HEARTBEAT = timedelta(milliseconds=100)
 
 _BUSY = {
     chat_pb2.BUSY_POLICY_UNSPECIFIED: BusyPolicy.QUEUE,
@@ -47,6 +49,8 @@ def _text(value: str) -> str:
         raise ValueError("must not be empty")
     if size > MAX_TEXT_BYTES:
         raise ValueError(f"must have at most {MAX_TEXT_BYTES} bytes, this has {size}")
+    if "\x00" in value:  # PostgreSQL's text cannot hold it
+        raise ValueError("must not contain the character U+0000")
     return value
 
 
@@ -129,10 +133,22 @@ class Ask(BaseModel):
     question: Text
     config: Config
     budget: Budget
+    request_id: Uuid | None
+
+
+def check_frame(frame: chat_pb2.ChatRequest) -> None:
+    """Check what all frames have in common.
+
+    Raises:
+        ValidationFailed: the frame_id is too long.
+    """
+    if len(frame.frame_id) > MAX_FRAME_ID:
+        description = f"must have at most {MAX_FRAME_ID} characters"
+        raise ValidationFailed([FieldViolation("frame_id", description)])
 
 
 def check_start(frame: chat_pb2.StartFrame) -> UUID | None:
-    """Check a StartFrame and return the id that the client chose."""
+    """Check a StartFrame and return the id that the client chose; None where it chose none."""
     command = validated(
         Start,
         {
@@ -187,6 +203,7 @@ def check_ask(request: agent_service_pb2.AskRequest) -> None:
             "question": request.question,
             "config": _config(request.config),
             "budget": _budget(request.budget),
+            "request_id": request.request_id or None,
         },
     )
 
@@ -231,8 +248,17 @@ def options_of(config: resources_pb2.SessionConfig, agents: Collection[str]) -> 
     )
 
 
+def heartbeat_of(options: chat_pb2.StreamOptions) -> timedelta:
+    """Return after how much silence a Heartbeat comes; never so little that they flood."""
+    asked = options.heartbeat_interval.ToTimedelta() or DEFAULT_HEARTBEAT
+    return max(asked, MIN_HEARTBEAT)
+
+
 def _span(duration: Duration) -> timedelta:
-    return duration.ToTimedelta()
+    try:
+        return duration.ToTimedelta()
+    except OverflowError:  # longer than any rule allows, so that rule answers it
+        return timedelta.max if duration.seconds > 0 else timedelta.min
 
 
 def _budget(budget: resources_pb2.TurnBudget) -> dict[str, object]:

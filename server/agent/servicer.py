@@ -1,7 +1,8 @@
 """interview.agent.v1.AgentService: the chat, a single turn, a single answer, the agents."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -9,19 +10,19 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from structlog.typing import FilteringBoundLogger
 
 from server.agent.answer import Answer
-from server.agent.chat import ChatStream, protocol_violation
+from server.agent.chat import ChatStream, first_frame
 from server.agent.conversation import BusyPolicy
-from server.agent.domain import QUEUE_LIMIT, Session
+from server.agent.domain import QUEUE_LIMIT, Session, SessionOptions
 from server.agent.engine import ChatEngine
 from server.agent.live import LiveSession
 from server.agent.mapping import agent_message, duration, session_message, timestamp
 from server.agent.publisher import DELTA_INTERVAL
 from server.agent.requests import (
-    DEFAULT_HEARTBEAT,
     check_ask,
     check_resume,
     check_run_turn,
     check_start,
+    heartbeat_of,
     limits_of,
     options_of,
     session_id_of,
@@ -53,6 +54,20 @@ class ChatParts:
     log: FilteringBoundLogger
 
 
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """Which session a stream is for, with `new` options where it may have to be begun.
+
+    `after` is the last event that the client has, None where it wants no replay.
+    """
+
+    session_id: UUID
+    new: SessionOptions | None
+    options: chat_pb2.StreamOptions
+    after: int | None
+    frame_id: str = ""
+
+
 class AgentServicer:
     """Chats, turns, answers and agents."""
 
@@ -73,24 +88,23 @@ class AgentServicer:
     ) -> AsyncIterator[chat_pb2.ChatResponse]:
         """Hold a conversation on one stream."""
         engine = self._parts.engine()
-        first = await anext(requests, None)
-        kind = None if first is None else first.WhichOneof("frame")
-        if first is None or kind not in {"start", "resume"}:
-            raise protocol_violation("start or resume", kind)
-        session, options, after = await self._open(first, call.principal, engine)
-        with self._parts.sessions.attached(session.session_id):
-            async with self._live(session, engine, call, options) as live:
-                yield self._ready(live, call, engine, first, options)
-                through = session.last_sequence
-                if after is not None:
-                    async for response in self._replay(session.session_id, after, through):
+        first = await first_frame(requests, self._parts.draining)
+        opening = self._opening(first, engine)
+        async with self._attached(opening, call) as session:
+            through = session.last_sequence
+            async with self._live(session, engine, call, opening.options) as live:
+                yield self._ready(live, call, engine, opening)
+                if opening.after is not None:
+                    async for response in self._replay(session, opening.after, through):
                         yield response
                     yield chat_pb2.ChatResponse(
-                        replay_completed=chat_pb2.ReplayCompleted(through_sequence=through)
+                        emit_time=timestamp(self._parts.clock()),
+                        replay_completed=chat_pb2.ReplayCompleted(through_sequence=through),
                     )
                 self._follow(live, requests, call)
-                async for response in live.responses(_heartbeat(options)):
-                    yield response
+                async with aclosing(live.responses(heartbeat_of(opening.options))) as responses:
+                    async for response in responses:
+                        yield response
 
     async def RunTurn(
         self, request: agent_service_pb2.RunTurnRequest, call: Call
@@ -98,19 +112,17 @@ class AgentServicer:
         """Run one turn and stream its events. A turn that is known is replayed, not run again."""
         engine = self._parts.engine()
         turn_id = check_run_turn(request)
-        options = options_of(request.config, _names(engine))
-        owner = call.principal.user_id
-        if request.session:
-            session = await self._parts.sessions.resume(owner, session_id_of(request.session))
-        else:
-            session = await self._parts.sessions.start(owner, None, options)
-        with self._parts.sessions.attached(session.session_id):
-            async with self._live(session, engine, call, request.options) as live:
-                yield self._ready(live, call, engine, None, request.options)
-                async for response in self._one_turn(
-                    live, turn_id, request.user_message, request.after_sequence, request.options
-                ):
-                    yield response
+        session_id, config = _session_of(request.session, f"turns/{turn_id}", call.principal)
+        new = options_of(request.config, _names(engine)) if config else None
+        opening = _Opening(session_id, new, request.options, request.after_sequence)
+        async with self._attached(opening, call) as session:
+            through = session.last_sequence
+            async with self._live(session, engine, call, opening.options) as live:
+                yield self._ready(live, call, engine, opening)
+                turn = self._one_turn(live, turn_id, request.user_message, opening, through)
+                async with aclosing(turn) as responses:
+                    async for response in responses:
+                        yield response
 
     async def Ask(
         self, request: agent_service_pb2.AskRequest, call: Call
@@ -119,45 +131,34 @@ class AgentServicer:
         engine = self._parts.engine()
         check_ask(request)
         turn_id = UUID(request.request_id) if request.request_id else self._parts.new_uuid()
-        session = await self._session_of(request, call.principal, turn_id, engine)
+        session_id, config = _session_of(request.session, f"asks/{turn_id}", call.principal)
+        new = options_of(request.config, _names(engine)) if config else None
+        opening = _Opening(session_id, new, chat_pb2.StreamOptions(), 0)
         message = chat_pb2.UserMessageFrame(
             turn_id=str(turn_id), text=request.question, budget=request.budget
         )
-        options = chat_pb2.StreamOptions()
-        answer = Answer(session.name, turn_id, request.question)
-        with self._parts.sessions.attached(session.session_id):
-            async with self._live(session, engine, call, options) as live:
-                async for response in self._one_turn(live, turn_id, message, 0, options):
-                    answer.add(response)
+        async with self._attached(opening, call) as session:
+            answer = Answer(session.name, turn_id, request.question)
+            through = session.last_sequence
+            async with self._live(session, engine, call, opening.options) as live:
+                turn = self._one_turn(live, turn_id, message, opening, through)
+                async with aclosing(turn) as responses:
+                    async for response in responses:
+                        answer.add(response)
         return answer.message()
 
-    async def _session_of(
-        self,
-        request: agent_service_pb2.AskRequest,
-        principal: Principal,
-        turn_id: UUID,
-        engine: ChatEngine,
-    ) -> Session:
-        sessions = self._parts.sessions
-        if request.session:
-            return await sessions.resume(principal.user_id, session_id_of(request.session))
-        options = options_of(request.config, _names(engine))
-        # A repeated request must meet the session of the first one.
-        session_id = uuid5(NAMESPACE_URL, f"{principal.name}/asks/{turn_id}")
-        return await sessions.start(principal.user_id, session_id, options)
-
-    async def _open(
-        self, frame: chat_pb2.ChatRequest, principal: Principal, engine: ChatEngine
-    ) -> tuple[Session, chat_pb2.StreamOptions, int | None]:
-        """Return the session, the stream's options, and after which event to replay."""
-        owner = principal.user_id
+    def _opening(self, frame: chat_pb2.ChatRequest, engine: ChatEngine) -> _Opening:
         if frame.WhichOneof("frame") == "resume":
-            session = await self._parts.sessions.resume(owner, check_resume(frame.resume))
-            return session, frame.resume.options, frame.resume.after_sequence
-        session_id = check_start(frame.start)
-        options = options_of(frame.start.config, _names(engine))
-        session = await self._parts.sessions.start(owner, session_id, options)
-        return session, frame.start.options, None
+            resume = frame.resume
+            session_id = check_resume(resume)
+            return _Opening(session_id, None, resume.options, resume.after_sequence, frame.frame_id)
+        session_id = check_start(frame.start) or self._parts.sessions.new_id()
+        new = options_of(frame.start.config, _names(engine))
+        return _Opening(session_id, new, frame.start.options, None, frame.frame_id)
+
+    def _attached(self, opening: _Opening, call: Call) -> AbstractAsyncContextManager[Session]:
+        owner = call.principal.user_id
+        return self._parts.sessions.attached(owner, opening.session_id, opening.new)
 
     def _live(
         self, session: Session, engine: ChatEngine, call: Call, options: chat_pb2.StreamOptions
@@ -197,54 +198,57 @@ class AgentServicer:
         live: LiveSession,
         turn_id: UUID,
         message: chat_pb2.UserMessageFrame,
-        after: int,
-        options: chat_pb2.StreamOptions,
-    ) -> AsyncIterator[chat_pb2.ChatResponse]:
-        through = live.session.last_sequence
+        opening: _Opening,
+        through: int,
+    ) -> AsyncGenerator[chat_pb2.ChatResponse, None]:
+        """Yield the events of a turn: of one that is known, those stored up to `through`."""
         limits = limits_of(message.budget, live.session.options.limits)
         fresh = live.conversation.submit(turn_id, message.text, BusyPolicy.REJECT, limits)
         live.conversation.close()
         if not fresh:
-            async for response in self._replay(live.session.session_id, after, through):
+            async for response in self._replay(live.session, opening.after or 0, through):
                 if response.turn_id == str(turn_id):
                     yield response
-        async for response in live.responses(_heartbeat(options)):
-            yield response
+        async with aclosing(live.responses(heartbeat_of(opening.options))) as responses:
+            async for response in responses:
+                yield response
 
     async def _replay(
-        self, session_id: UUID, after: int, through: int
+        self, session: Session, after: int, through: int
     ) -> AsyncIterator[chat_pb2.ChatResponse]:
         repository = self._parts.sessions.repository
         while after < through:
             size = min(REPLAY_BATCH, through - after)
-            payloads = await repository.payloads_after(session_id, after, size)
+            payloads = await repository.payloads_after(session.session_id, after, size)
             if not payloads:
                 return
             for payload in payloads:
                 response = chat_pb2.ChatResponse.FromString(payload)
-                response.replayed = True
                 after = response.sequence
-                yield response
+                if response.WhichOneof("event") not in session.options.muted:
+                    response.replayed = True
+                    yield response
 
     def _ready(
         self,
         live: LiveSession,
         call: Call,
         engine: ChatEngine,
-        frame: chat_pb2.ChatRequest | None,
-        options: chat_pb2.StreamOptions,
+        opening: _Opening,
     ) -> chat_pb2.ChatResponse:
         now = self._parts.clock()
         return chat_pb2.ChatResponse(
             emit_time=timestamp(now),
-            in_reply_to=frame.frame_id if frame is not None else "",
+            in_reply_to=opening.frame_id,
             session_ready=chat_pb2.SessionReady(
                 session=session_message(live.session),
                 resumed=live.session.last_sequence > 0,
                 agents=_agents(engine),
                 effective_options=chat_pb2.StreamOptions(
-                    delta_interval=duration(options.delta_interval.ToTimedelta() or DELTA_INTERVAL),
-                    heartbeat_interval=duration(_heartbeat(options)),
+                    delta_interval=duration(
+                        opening.options.delta_interval.ToTimedelta() or DELTA_INTERVAL
+                    ),
+                    heartbeat_interval=duration(heartbeat_of(opening.options)),
                 ),
                 credential_expire_time=timestamp(call.principal.expire_time),
                 stream_expire_time=(
@@ -257,8 +261,15 @@ class AgentServicer:
         )
 
 
-def _heartbeat(options: chat_pb2.StreamOptions) -> timedelta:
-    return options.heartbeat_interval.ToTimedelta() or DEFAULT_HEARTBEAT
+def _session_of(name: str, purpose: str, principal: Principal) -> tuple[UUID, bool]:
+    """Return the id of the session for a single turn, and whether it may have to be begun.
+
+    A call that is repeated must meet the session that it began the first time, so the id of
+    a new one is made from the turn's.
+    """
+    if name:
+        return session_id_of(name), False
+    return uuid5(NAMESPACE_URL, f"{principal.name}/{purpose}"), True
 
 
 def _names(engine: ChatEngine) -> list[str]:

@@ -1,7 +1,7 @@
 """Opening sessions: new ones, known ones, and one stream at a time for each."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from server.agent.domain import SESSION_TYPE, Session, SessionOptions, SessionRepository
@@ -18,22 +18,48 @@ class Sessions:
         self.repository = repository
         self._clock = clock
         self._new_uuid = new_uuid
-        self._attached: set[UUID] = set()
+        self._attached: set[tuple[UUID, UUID]] = set()
 
-    async def start(
-        self, owner_id: UUID, session_id: UUID | None, options: SessionOptions
-    ) -> Session:
-        """Begin a session; the same id and options again are the same session.
+    def new_id(self) -> UUID:
+        """Choose the id of a new session."""
+        return self._new_uuid()
+
+    @asynccontextmanager
+    async def attached(
+        self, owner_id: UUID, session_id: UUID, options: SessionOptions | None = None
+    ) -> AsyncIterator[Session]:
+        """Hold a session for the block; with options, begin it where there is none.
+
+        It is read once it is held, so that it is as its last stream left it. What other users
+        hold is not in the way: whether their session exists is not to be learned.
 
         Raises:
-            DomainError: RESOURCE_EXISTS, the id is taken, by another user or other options.
+            DomainError: SESSION_ATTACHED_ELSEWHERE, another stream of this process holds it;
+                RESOURCE_EXISTS, the id is taken, by another user or with other options.
+            ResourceNotFound: there is none and no options are given.
         """
+        key = (owner_id, session_id)
+        if key in self._attached:
+            raise DomainError(
+                "another stream holds this session; close it first",
+                reason="SESSION_ATTACHED_ELSEWHERE",
+                metadata={"session": f"sessions/{session_id}"},
+            )
+        self._attached.add(key)
+        try:
+            if options is None:
+                yield await self._known(owner_id, session_id)
+            else:
+                yield await self._started(owner_id, session_id, options)
+        finally:
+            self._attached.discard(key)
+
+    async def _started(self, owner_id: UUID, session_id: UUID, options: SessionOptions) -> Session:
         now = self._clock()
-        chosen = session_id or self._new_uuid()
-        session = Session(chosen, owner_id, options, now, now)
+        session = Session(session_id, owner_id, options, now, now)
         if await self.repository.create(session):
             return session
-        known = await self.repository.load(chosen, owner_id)
+        known = await self.repository.load(session_id, owner_id)
         if known is None or known.options != options:
             raise DomainError(
                 f"{session.name} is taken; choose another session_id, or resume the session",
@@ -43,32 +69,8 @@ class Sessions:
             )
         return known
 
-    async def resume(self, owner_id: UUID, session_id: UUID) -> Session:
-        """Return the owner's session.
-
-        Raises:
-            ResourceNotFound: there is none, or it is another user's.
-        """
+    async def _known(self, owner_id: UUID, session_id: UUID) -> Session:
         session = await self.repository.load(session_id, owner_id)
         if session is None:
             raise ResourceNotFound(SESSION_TYPE, f"sessions/{session_id}")
         return session
-
-    @contextmanager
-    def attached(self, session_id: UUID) -> Iterator[None]:
-        """Hold the session for the block.
-
-        Raises:
-            DomainError: SESSION_ATTACHED_ELSEWHERE, another stream of this process holds it.
-        """
-        if session_id in self._attached:
-            raise DomainError(
-                "another stream holds this session; close it first",
-                reason="SESSION_ATTACHED_ELSEWHERE",
-                metadata={"session": f"sessions/{session_id}"},
-            )
-        self._attached.add(session_id)
-        try:
-            yield
-        finally:
-            self._attached.discard(session_id)

@@ -43,6 +43,7 @@ from server.agent.events import (
 )
 from server.agent.publisher import Publisher
 from server.core.errors import DomainError
+from server.rpc.status import as_domain_error
 
 MAX_TOOL_SUMMARY = 4_000
 
@@ -81,13 +82,20 @@ class TurnRun:
         self._grounded = False
         self._task: asyncio.Task[None] | None = None
         self._cancel_cause: CancelCause | None = None
+        self._ended = False
 
-    def cancel(self, cause: CancelCause) -> None:
-        """Stop the turn and its model call; it ends with TurnCancelled."""
+    def cancel(self, cause: CancelCause) -> bool:
+        """Stop the turn and its model call; it ends with TurnCancelled.
+
+        False where that comes too late: the turn has its end, and keeps it.
+        """
+        if self._ended:
+            return False
         if self._cancel_cause is None:
             self._cancel_cause = cause
             if self._task is not None:
                 self._task.cancel()
+        return True
 
     async def run(self) -> None:
         """Run the turn in a task of its own, so that cancelling it leaves the caller be."""
@@ -102,36 +110,31 @@ class TurnRun:
             raise
         finally:
             if self._task.cancelled():  # before its first step
-                self._end(TurnCancelled(self._cause(), self._used()), TurnState.CANCELLED)
+                self._end_cancelled()
 
     async def _answer(self) -> None:
-        self._publish(TurnStarted(self.turn.user_text, self._limits), TurnChange(TurnState.RUNNING))
+        self.turn.state = TurnState.RUNNING
+        self._publish(TurnStarted(self.turn.user_text, self._limits), self.turn.change())
         request = TurnRequest(
             self.turn.user_text, self._session.history(), self._session.active_agent, self._limits
         )
         try:
-            async with asyncio.timeout(self._limits.timeout.total_seconds()):
-                async with aclosing(self._engine.run_turn(request)) as events:  # type: ignore[type-var]  # an async generator
+            async with asyncio.timeout(self._limits.timeout.total_seconds()) as limit:
+                async with aclosing(self._engine.run_turn(request)) as events:
                     async for event in events:
                         await self._publisher.room()
                         self._take(event)
         except asyncio.CancelledError:
             # This task is ours alone and ends here; whoever cancelled it awaits the event.
-            self._end(TurnCancelled(self._cause(), self._used()), TurnState.CANCELLED)
-        except TimeoutError:
-            self._end(TurnFailed(self._timed_out()), TurnState.FAILED)
-        except DomainError as error:
-            self._end(TurnFailed(error), TurnState.FAILED)
+            self._end_cancelled()
         except Exception as error:  # noqa: BLE001  # a turn's failure is an event, whatever it is
-            self._log.error("turn failed", turn_id=str(self.turn.turn_id), exc_info=error)
-            failure = DomainError("internal error", reason="INTERNAL")
-            self._end(TurnFailed(failure), TurnState.FAILED)
+            timed_out = isinstance(error, TimeoutError) and limit.expired()
+            self._end_failed(self._timed_out() if timed_out else as_domain_error(error), error)
 
     def _take(self, event: EngineEvent) -> None:
         match event:
             case AgentActivated():
-                if self._message_id:
-                    self._complete_message()
+                self._complete_message()
                 self._publish(event)
             case AgentHandoff() | ToolCallStarted():
                 self._publish(event)
@@ -156,7 +159,7 @@ class TurnRun:
     def _delta(self, agent: str, text: str) -> None:
         if not text:
             return
-        if self._message_id and agent != self._agent:
+        if agent != self._agent:
             self._complete_message()
         if not self._message_id:
             self._agent = agent
@@ -169,6 +172,8 @@ class TurnRun:
         self._text.append(text)
 
     def _complete_message(self) -> str:
+        if not self._message_id:
+            return ""
         text = "".join(self._text)
         citations = cited(text, self._sources, self._new_id)
         self._grounded = self._grounded or bool(citations)
@@ -181,7 +186,7 @@ class TurnRun:
     def _finished(self, event: TurnFinished) -> None:
         if not self._message_id:
             self._delta(event.agent, event.text)
-        answer = self._complete_message() if self._message_id else ""
+        answer = self._complete_message()
         self.turn.answer_text, self.turn.agent = answer, event.agent
         self.turn.tool_summary = "\n".join(self._tool_lines)[:MAX_TOOL_SUMMARY]
         self._session.active_agent = event.agent
@@ -192,22 +197,26 @@ class TurnRun:
             TurnCompleted(event.agent, event.finish_reason, usage, grounded), TurnState.COMPLETED
         )
 
+    def _end_cancelled(self) -> None:
+        self._complete_message()
+        # A task is also cancelled when the whole stream is: then the client is gone.
+        cause = self._cancel_cause or CancelCause.CLIENT_GONE
+        self._end(TurnCancelled(cause, self._used()), TurnState.CANCELLED)
+
+    def _end_failed(self, error: DomainError, raised: Exception) -> None:
+        if error.reason == "INTERNAL":
+            self._log.error("turn failed", turn_id=str(self.turn.turn_id), exc_info=raised)
+        self._complete_message()
+        self._end(TurnFailed(error), TurnState.FAILED)
+
     def _end(self, event: TurnCompleted | TurnCancelled | TurnFailed, state: TurnState) -> None:
-        if self._message_id:
-            self._complete_message()
+        if self._ended:  # what comes behind a turn's end does not change it
+            return
+        self._ended = True
         usage = self._used()
         self.turn.state = state
         self._session.usage = self._session.usage.plus(usage)
-        self._publish(
-            event,
-            TurnChange(
-                state,
-                answer_text=self.turn.answer_text,
-                agent=self.turn.agent,
-                tool_summary=self.turn.tool_summary,
-                usage=usage,
-            ),
-        )
+        self._publish(event, self.turn.change(usage))
 
     def _publish(self, event: Event, change: TurnChange | None = None) -> None:
         self._publisher.put(
@@ -215,11 +224,9 @@ class TurnRun:
         )
 
     def _used(self) -> Usage:
-        self._usage.total_time = timedelta(seconds=monotonic() - self._started)
-        return self._usage
-
-    def _cause(self) -> CancelCause:
-        return self._cancel_cause or CancelCause.CLIENT_GONE
+        if not self._ended:
+            self._usage.total_time = timedelta(seconds=monotonic() - self._started)
+        return self._usage.copy()
 
     def _timed_out(self) -> DomainError:
         seconds = self._limits.timeout.total_seconds()
