@@ -51,6 +51,7 @@ class Conversation:
         self._log = log
         self._waiting: deque[TurnRun] = deque()
         self._running: TurnRun | None = None
+        self._interrupting: TurnRun | None = None
         self._arrived = asyncio.Event()
         self._closing = False
 
@@ -104,8 +105,9 @@ class Conversation:
             in_reply_to=frame_id,
         )
         if policy is BusyPolicy.INTERRUPT and active is not None:
-            self.cancel(active.turn.turn_id, CancelCause.INTERRUPTED_BY_NEW_TURN)
+            self._interrupt(active)
             self._waiting.appendleft(run)
+            self._interrupting = run
         else:
             self._waiting.append(run)
         if self._running is not None or len(self._waiting) > 1:
@@ -166,6 +168,13 @@ class Conversation:
     def _active(self) -> TurnRun | None:
         """Return the turn that runs, or is about to."""
         return self._running or (self._waiting[0] if self._waiting else None)
+
+    def _interrupt(self, active: TurnRun) -> None:
+        """Cancel what is active, and an earlier interruption that has not begun yet."""
+        cause = CancelCause.INTERRUPTED_BY_NEW_TURN
+        self.cancel(active.turn.turn_id, cause)
+        if self._interrupting is not None and self._interrupting in self._waiting:
+            self.cancel(self._interrupting.turn.turn_id, cause)
 
     def _check_open(self) -> None:
         if self._closing:

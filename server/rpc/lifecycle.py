@@ -92,7 +92,9 @@ class GrpcServer:
         hurried = asyncio.ensure_future(hurry.wait())
         await asyncio.wait({stop, hurried}, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
-        if not stop.done():
+        # A second stop beside one without grace can meet a server that is destroyed already,
+        # which ends the process.
+        if grace and not stop.done():
             await self._server.stop(0)
         await stop
         if self._boundary.tasks:

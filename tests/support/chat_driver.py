@@ -13,7 +13,6 @@ from uuid import uuid4
 import grpc
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
-from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from server.generated.interview.agent.v1 import agent_service_pb2_grpc, chat_pb2
 from tests.support.fake_openai import FakeOpenAI
@@ -22,6 +21,7 @@ from tests.support.running import Running, running_server
 Event = chat_pb2.ChatResponse
 Metadata = Sequence[tuple[str, str]]
 TERMINAL = ("turn_completed", "turn_cancelled", "turn_failed")
+DETAILS_KEY = "grpc-status-details-bin"
 PATIENCE = 15.0
 """Seconds after which a test says that an event does not come."""
 
@@ -51,8 +51,8 @@ def problem(code: grpc.StatusCode, status: status_pb2.Status) -> Problem:
 def problem_of(error: grpc.aio.AioRpcError) -> Problem:
     """Read what a call ended with."""
     for key, value in error.trailing_metadata():
-        if key == GRPC_DETAILS_METADATA_KEY:
-            return problem(error.code(), status_pb2.Status.FromString(bytes(value)))
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return problem(error.code(), status_pb2.Status.FromString(value))
     return Problem(error.code(), error.details() or "")
 
 
@@ -168,7 +168,7 @@ class Chat:
         async with asyncio.timeout(PATIENCE):
             code = await self.call.code()
         trailers = dict(await self.call.trailing_metadata() or ())
-        raw = trailers.get(GRPC_DETAILS_METADATA_KEY)
+        raw = trailers.get(DETAILS_KEY)
         if raw is None:
             return Problem(code, await self.call.details() or "")
         return problem(code, status_pb2.Status.FromString(bytes(raw)))
