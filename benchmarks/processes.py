@@ -18,6 +18,7 @@ SERVER = Path(sys.executable).with_name("interview-server")
 EMAIL, PASSWORD = "benchmark@example.com", "a password for one benchmark"
 START_SECONDS = 60.0
 _POLL_SECONDS = 0.005
+_KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH")
 
 
 class RunFailed(Exception):
@@ -103,7 +104,7 @@ def running_module(name: str) -> Iterator[Child]:
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
     """Return what the server's processes see: nothing of the developer's own settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return {**kept, "DATA_DIR": str(folder), "LOG_FORMAT": "json", "PORT": "0", **settings}
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import re
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
@@ -11,6 +13,7 @@ from google.type.money_pb2 import Money
 from server.catalogue.domain import Actor, Category, Film, FilmMatch, Language
 from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"(films|categories|actors|languages)/([1-9][0-9]{0,9})")
 
 _RATINGS = {
@@ -39,12 +42,22 @@ def number_of(name: str, collection: str) -> int | None:
 def timestamp(moment: datetime) -> Timestamp:
     """Turn an aware moment into a Timestamp."""
     message = Timestamp()
-    message.FromDatetime(moment)
+    _set_time(message, moment)
     return message
 
 
+def _set_time(message: Timestamp, moment: datetime) -> None:
+    since = moment - _EPOCH
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1_000
+
+
+@lru_cache(maxsize=1024)
 def money(amount: Decimal) -> Money:
-    """Turn an amount of US dollars into a Money; exact, never through a float."""
+    """Turn an amount of US dollars into a Money; exact, never through a float.
+
+    Amounts repeat from film to film, so the message is shared: copy it, never change it.
+    """
     units = int(amount)
     return Money(currency_code="USD", units=units, nanos=int((amount - units).scaleb(9)))
 
@@ -62,42 +75,73 @@ def film_etag(film: Film) -> str:
 
 def film_message(film: Film, *, full: bool) -> resources_pb2.Film:
     """Turn a film into its message, in FILM_VIEW_FULL or without description and actors."""
-    original = film.original_language
-    actors = film.actors if full else ()
-    return resources_pb2.Film(
-        name=f"films/{film.film_id}",
-        title=film.title,
-        description=film.description if full else "",
-        release_year=film.release_year,
-        language=f"languages/{film.language.number}",
-        original_language=f"languages/{original.number}" if original else "",
-        rental_duration_days=film.rental_duration,
-        rental_rate=money(film.rental_rate),
-        length_minutes=film.length,
-        replacement_cost=money(film.replacement_cost),
-        rating=_RATINGS.get(film.rating or "", resources_pb2.FILM_RATING_UNSPECIFIED),
-        special_features=[
-            _FEATURES[feature] for feature in film.special_features if feature in _FEATURES
-        ],
-        streaming_available=film.streaming_available,
-        categories=[f"categories/{label.number}" for label in film.categories],
-        actors=[f"actors/{label.number}" for label in actors],
-        labels=resources_pb2.FilmLabels(
-            language=film.language.text,
-            original_language=original.text if original else "",
-            categories=[label.text for label in film.categories],
-            actors=[label.text for label in actors],
-        ),
-        create_time=timestamp(film.create_time),
-        update_time=timestamp(film.update_time),
-        revision=film.revision,
-        etag=film_etag(film),
+    message = resources_pb2.Film()
+    fill_film(message, film, full=full)
+    return message
+
+
+def fill_film(message: resources_pb2.Film, film: Film, *, full: bool) -> None:
+    """Set the fields of an empty message.
+
+    In place, because a message that is handed to its parent's constructor is copied, and a
+    page has fifty films with five messages each.
+    """
+    message.name = f"films/{film.film_id}"
+    message.title = film.title
+    if film.release_year is not None:
+        message.release_year = film.release_year
+    message.language = f"languages/{film.language.number}"
+    message.rental_duration_days = film.rental_duration
+    message.rental_rate.CopyFrom(money(film.rental_rate))
+    if film.length is not None:
+        message.length_minutes = film.length
+    message.replacement_cost.CopyFrom(money(film.replacement_cost))
+    if film.rating in _RATINGS:
+        message.rating = _RATINGS[film.rating]
+    message.special_features.extend(
+        [_FEATURES[feature] for feature in film.special_features if feature in _FEATURES]
     )
+    message.streaming_available = film.streaming_available
+    _set_time(message.create_time, film.create_time)
+    _set_time(message.update_time, film.update_time)
+    message.revision = film.revision
+    message.etag = film_etag(film)
+    _fill_references(message, film, full=full)
 
 
-def match_message(match: FilmMatch, *, full: bool) -> film_pb2.FilmMatch:
-    """Turn a search's match into its message."""
-    return film_pb2.FilmMatch(film=film_message(match.film, full=full), score=match.score)
+def _fill_references(message: resources_pb2.Film, film: Film, *, full: bool) -> None:
+    labels = message.labels
+    labels.language = film.language.text
+    if film.original_language is not None:
+        message.original_language = f"languages/{film.original_language.number}"
+        labels.original_language = film.original_language.text
+    message.categories.extend([f"categories/{label.number}" for label in film.categories])
+    labels.categories.extend([label.text for label in film.categories])
+    if full:
+        message.description = film.description
+        message.actors.extend([f"actors/{label.number}" for label in film.actors])
+        labels.actors.extend([label.text for label in film.actors])
+
+
+def films_response(
+    films: Iterable[Film], next_page_token: str, total_size: int, *, full: bool
+) -> film_pb2.ListFilmsResponse:
+    """Turn a page of films into its message."""
+    message = film_pb2.ListFilmsResponse(next_page_token=next_page_token, total_size=total_size)
+    for film in films:
+        fill_film(message.films.add(), film, full=full)
+    return message
+
+
+def matches_response(
+    matches: Iterable[FilmMatch], next_page_token: str, *, full: bool
+) -> film_pb2.SearchFilmsResponse:
+    """Turn a page of a search's matches into its message."""
+    message = film_pb2.SearchFilmsResponse(next_page_token=next_page_token)
+    for match in matches:
+        part = message.matches.add(score=match.score)
+        fill_film(part.film, match.film, full=full)
+    return message
 
 
 def category_message(category: Category) -> resources_pb2.Category:

@@ -167,7 +167,7 @@ class SqlCatalogue:
             },
         )
         most = _POINTS_PER_TERM * len(terms)
-        matches = [(row.points, FilmMatch(film_of(row), row.points / most)) for row in rows]
+        matches = [(row[-1], FilmMatch(film_of(row), row[-1] / most)) for row in rows]
         found = _page(
             matches, page, lambda match: (match[0], match[1].film.title, match[1].film.film_id)
         )
@@ -200,7 +200,8 @@ class SqlCatalogue:
     async def names(self) -> CatalogueNames:
         """Return every title, actor, category and language."""
         found: dict[str, list[Label]] = {"title": [], "actor": [], "category": [], "language": []}
-        for kind, number, name in await self._read.all(_NAMES):
+        rows: Sequence[Sequence[Any]] = await self._read.all(_NAMES)
+        for kind, number, name in rows:
             found[kind].append(Label(number, name))
         return CatalogueNames(
             titles=tuple(found["title"]),

@@ -8,10 +8,12 @@ from server.catalogue.domain import Catalogue
 from server.catalogue.mapping import (
     actor_message,
     category_message,
+    fill_film,
     film_etag,
     film_message,
+    films_response,
     language_message,
-    match_message,
+    matches_response,
     number_of,
 )
 from server.catalogue.requests import (
@@ -63,9 +65,10 @@ class CatalogueServicer:
             [number_of(name, "films") or 0 for name in request.names]
         )
         full = request.view != BASIC
-        return film_pb2.BatchGetFilmsResponse(
-            films=[film_message(film, full=full) for film in films]
-        )
+        answer = film_pb2.BatchGetFilmsResponse()
+        for film in films:
+            fill_film(answer.films.add(), film, full=full)
+        return answer
 
     async def ListFilms(
         self, request: film_pb2.ListFilmsRequest, call: Call
@@ -84,18 +87,16 @@ class CatalogueServicer:
         )
         arguments = _arguments(request)
         page = self._page(call, arguments, command, skip=request.skip)
+        full = request.view == FULL
         found = await self._catalogue.list_films(
             page,
             where=request.filter,
             order_by=request.order_by,
-            full=request.view == FULL,
+            full=full,
             count=request.return_total_size,
         )
-        return film_pb2.ListFilmsResponse(
-            films=[film_message(film, full=request.view == FULL) for film in found.rows],
-            next_page_token=self._page_tokens.seal(call.method, arguments, found.next_after),
-            total_size=found.total_size or 0,
-        )
+        token = self._page_tokens.seal(call.method, arguments, found.next_after)
+        return films_response(found.rows, token, found.total_size or 0, full=full)
 
     async def SearchFilms(
         self, request: film_pb2.SearchFilmsRequest, call: Call
@@ -116,10 +117,8 @@ class CatalogueServicer:
         found = await self._catalogue.search_films(
             request.query, self._page(call, arguments, command), where=request.filter, full=full
         )
-        return film_pb2.SearchFilmsResponse(
-            matches=[match_message(match, full=full) for match in found.rows],
-            next_page_token=self._page_tokens.seal(call.method, arguments, found.next_after),
-        )
+        token = self._page_tokens.seal(call.method, arguments, found.next_after)
+        return matches_response(found.rows, token, full=full)
 
     async def GetCategory(
         self, request: taxonomy_pb2.GetCategoryRequest, call: Call
