@@ -130,6 +130,8 @@ class LiveSession:
 
     async def __aenter__(self) -> Self:
         """Start the tasks."""
+        # Before anybody can submit a turn: what is unfinished now, nobody will finish.
+        self.conversation.fail_lost_turns()
         self._publishing = self._spawn(self._publisher.run())
         self._others.append(self._spawn(self._converse()))
         return self
@@ -205,7 +207,6 @@ class LiveSession:
             self.outbox.close(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     async def _converse(self) -> None:
-        self.conversation.fail_lost_turns()
         await self.conversation.run()
         if self._ending:
             self.conversation.publish_end()

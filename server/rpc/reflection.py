@@ -5,9 +5,12 @@ are answered by the library's servicer, and v1's descriptor is made from v1alpha
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
@@ -23,7 +26,7 @@ def reflection_methods(services: Iterable[str]) -> Sequence[Method]:
     pool = descriptor_pool.Default()
     pool.Add(_v1_file())
     servicer = aio.ReflectionServicer(  # type: ignore[no-untyped-call]  # has no annotations
-        [*services, V1, V1ALPHA], pool=pool
+        [*services, V1, V1ALPHA], pool=_MethodsToo(pool)
     )
     paths = [f"/{service}/ServerReflectionInfo" for service in (V1, V1ALPHA)]
     return [
@@ -36,6 +39,36 @@ def reflection_methods(services: Iterable[str]) -> Sequence[Method]:
         )
         for path in paths
     ]
+
+
+class _MethodsToo:
+    """A descriptor pool that also finds the file of a method, which the pool itself does not."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        self._pool = pool
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """Return the file of a symbol, or of the service or message that it is a part of."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            owner, _, name = symbol.rpartition(".")
+            found = self._pool.FindFileContainingSymbol(owner)
+            if not _has_part(found, owner, name):
+                raise
+            return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+
+def _has_part(file: FileDescriptor, owner: str, name: str) -> bool:
+    own_name = owner.removeprefix(f"{file.package}.")
+    service = file.services_by_name.get(own_name)
+    if service is not None:
+        return name in service.methods_by_name
+    message = file.message_types_by_name.get(own_name)
+    return message is not None and name in message.fields_by_name
 
 
 def _v1_file() -> FileDescriptorProto:
