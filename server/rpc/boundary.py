@@ -27,6 +27,9 @@ Body = Callable[[Context], Awaitable[bytes | None]]
 WRITE_SECONDS = 20.0
 """A client that takes nothing for so long loses its stream."""
 
+DEADLINE_SLACK_SECONDS = 0.1
+"""A call that is cut with less left than this was cut by its deadline."""
+
 
 class Interceptor(Protocol):
     """A step around every call."""
@@ -135,7 +138,9 @@ class Boundary(grpc.GenericRpcHandler):
             # the client would wait for ever. Cancelled from outside: the client is gone.
             if not task.cancelling():
                 await self._abort(call, context, error)
-            expired = (context.time_remaining() or 1) <= 0
+            # The client's own clock may be a moment ahead of ours.
+            remaining = context.time_remaining()
+            expired = remaining is not None and remaining < DEADLINE_SLACK_SECONDS
             call.code = grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
             raise
         except Exception as error:  # noqa: BLE001  # nothing may leave as UNKNOWN

@@ -14,9 +14,11 @@ import grpc
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
+from server.app import Application
+from server.core.clock import utc_now
 from server.generated.interview.agent.v1 import agent_service_pb2_grpc, chat_pb2
 from tests.support.fake_openai import FakeOpenAI
-from tests.support.running import Running, running_server
+from tests.support.running import SECRET, Running, capturing_log, running_server
 
 Event = chat_pb2.ChatResponse
 Metadata = Sequence[tuple[str, str]]
@@ -214,3 +216,28 @@ async def modelled(
     async with running_server(f"sqlite+aiosqlite:///{file}", folder, **chosen) as server:
         await server.app.agents_ready()
         yield server
+
+
+@asynccontextmanager
+async def another_server(first: Running) -> AsyncIterator[Running]:
+    """One more server over the same database, as after a restart or beside the first."""
+    log, lines = capturing_log()
+    app = Application(first.app.settings, SECRET, utc_now, log)
+    port = await app.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            await app.agents_ready()
+            yield Running(app, port, channel, lines)
+        finally:
+            await channel.close()
+            hurry = asyncio.Event()
+            hurry.set()
+            await app.stop(hurry)
+
+
+def tasks() -> set["asyncio.Task[Any]"]:
+    """Return all tasks but those of the scripted model and the one in which gRPC listens."""
+    listening = ("FakeOpenAI", "_request_call")
+    return {
+        task for task in asyncio.all_tasks() if not any(name in repr(task) for name in listening)
+    }
