@@ -46,6 +46,8 @@ from server.core.errors import DomainError
 from server.rpc.status import as_domain_error
 
 MAX_TOOL_SUMMARY = 4_000
+MAX_ANSWER_BYTES = 1024 * 1024
+"""More than any budget of tokens makes; a message must fit the largest that gRPC sends."""
 
 
 class TurnRun:
@@ -77,6 +79,7 @@ class TurnRun:
         self._message_id = ""
         self._text: list[str] = []
         self._bytes = 0
+        self._answer_bytes = 0
         self._sources: dict[str, tuple[SourceRef, str]] = {}
         self._tool_lines: list[str] = []
         self._grounded = False
@@ -159,6 +162,9 @@ class TurnRun:
     def _delta(self, agent: str, text: str) -> None:
         if not text:
             return
+        self._answer_bytes += len(text.encode())
+        if self._answer_bytes > MAX_ANSWER_BYTES:
+            raise _answer_too_long()
         if agent != self._agent:
             self._complete_message()
         if not self._message_id:
@@ -235,3 +241,12 @@ class TurnRun:
             reason="TURN_TIMEOUT",
             metadata={"turn_id": str(self.turn.turn_id), "timeout": f"{seconds:g}s"},
         )
+
+
+def _answer_too_long() -> DomainError:
+    limit = str(MAX_ANSWER_BYTES)
+    return DomainError(
+        "the answer became too long; ask for less at once",
+        reason="TURN_BUDGET_EXHAUSTED",
+        metadata={"budget": limit, "used": limit, "what": "answer_bytes"},
+    )
