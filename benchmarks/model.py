@@ -1,6 +1,7 @@
-"""A model's server as a process of its own: each turn is answered by 1,000 tokens at once.
+"""A model's server as a process of its own: each turn is answered by 1,000 tokens.
 
-It writes a JSON line with the monotonic time of every request that it begins to answer; that
+The first comes alone, as a model's first token does; the others follow as fast as they are
+taken. It writes a JSON line with the monotonic time of every request that it begins to answer; that
 clock is the same in all processes of one machine.
 """
 
@@ -11,14 +12,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tests.support.fake_openai import Step, answer, running_fake_openai
+from tests.support.fake_openai import Pause, Step, answer, running_fake_openai
 
 TOKENS = 1000
 WORDS = tuple(f" word{number}" for number in range(TOKENS))
 TEXT = "".join(WORDS)
 """What every turn answers."""
 
-_REPLY = answer(*WORDS)
+_FIRST = 2
+"""Steps up to the first token: the role alone comes before it."""
+_STEPS = answer(*WORDS)
+_REPLY = (*_STEPS[:_FIRST], Pause(0.1), *_STEPS[_FIRST:])
 
 
 def _script(_request: dict[str, Any]) -> Sequence[Step]:
