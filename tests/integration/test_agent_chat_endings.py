@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -19,8 +20,10 @@ from tests.support.chat_driver import (
     kinds,
     modelled,
     problem,
+    reason_of,
     talk,
     tasks,
+    text_of,
 )
 from tests.support.fake_openai import (
     DONE,
@@ -34,7 +37,7 @@ from tests.support.fake_openai import (
     running_fake_openai,
     words,
 )
-from tests.support.running import Running
+from tests.support.running import Running, running_server
 
 SECRET = "sk-planted-0123456789"
 SLOW = [*words("Once "), Pause(30), *words("never said")]
@@ -186,13 +189,30 @@ async def test_a_model_that_fails(server: Running, model: FakeOpenAI, failure: s
 
 
 async def test_a_model_that_writes_what_no_database_takes(
-    server: Running, model: FakeOpenAI
+    sample_database_url: str, tmp_path: Path, model: FakeOpenAI
 ) -> None:
-    model.script(answer("a\x00b", "\ud83e", "\udd95", " \ufffe \u202e c"))
+    said = "a\x00b \ufffe \u202e c"
+    model.script(answer(said), answer("Better"))
+    settings: dict[str, Any] = {"openai_base_url": model.base_url, "openai_api_key": SECRET}
+    async with running_server(sample_database_url, tmp_path, **settings) as server:
+        chat = await talk(server)
+        session = (await chat.start()).session_ready.session.name
+        events = await chat.turn("Go")
+        assert kind(events[-1]) == "turn_completed"
+        assert text_of(events) == said
+        await chat.half_close()
+        await chat.rest()
+        again = await talk(server)
+        assert text_of(await again.resume(session)) == said
+        assert kind((await again.turn("Again"))[-1]) == "turn_completed"
+
+
+async def test_a_model_that_writes_half_characters(server: Running, model: FakeOpenAI) -> None:
+    model.script(answer("\ud83e", "\udd95"), answer("\ud83e", "\udd95"), answer("Better"))
     chat = await talk(server)
     await chat.start()
-    events = await chat.turn("Go")
-    assert kind(events[-1]) in {"turn_completed", "turn_failed"}
+    failed = (await chat.turn("Go"))[-1]
+    assert reason_of(failed.turn_failed.status) == "MODEL_UNAVAILABLE"
     model.script(answer("Better"))
     assert kind((await chat.turn("Again"))[-1]) == "turn_completed"
 

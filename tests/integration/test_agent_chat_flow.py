@@ -66,14 +66,14 @@ async def test_the_first_words_come_at_once_and_the_next_are_gathered(
     server: Running, model: FakeOpenAI
 ) -> None:
     chat = await talk(server)
-    await chat.start(options=chat_pb2.StreamOptions(delta_interval=Duration(nanos=400_000_000)))
-    model.script(answer("First ", *["more "] * 50, pause=0.02))
+    await chat.start(options=chat_pb2.StreamOptions(delta_interval=Duration(seconds=1)))
+    model.script(answer("First ", *["more "] * 100, pause=0.02))
     asked = time.monotonic()
     await chat.say("Go")
     await chat.until("text_delta")
-    assert time.monotonic() - asked < 0.35
+    assert time.monotonic() - asked < 0.9
     rest = await chat.until("turn_completed")
-    assert 2 <= sum(kind(event) == "text_delta" for event in rest) <= 6
+    assert 1 <= sum(kind(event) == "text_delta" for event in rest) <= 6
 
 
 class Endless(list[Step]):
