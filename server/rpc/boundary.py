@@ -210,7 +210,7 @@ def _parse(method: Method, call: Call, raw: bytes) -> Message:
     call.bytes_in += len(raw)
     limit = method.policy.max_request_bytes
     if limit and len(raw) > limit:
-        raise ValidationFailed([FieldViolation("", f"a message may have at most {limit} bytes")])
+        raise ValidationFailed([FieldViolation("message", f"must have at most {limit} bytes")])
     try:
         return method.request.FromString(raw)
     except DecodeError:

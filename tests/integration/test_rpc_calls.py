@@ -1,6 +1,5 @@
 """Calls to a real server: who may make them, what they answer, and what they log."""
 
-
 from server.generated.interview.catalogue.v1 import (
     catalogue_service_pb2_grpc,
     film_pb2,

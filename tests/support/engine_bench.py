@@ -64,7 +64,7 @@ class Bench:
         """Wait for the server to have no open stream; return how many seconds that took."""
         started = time.perf_counter()
         async with asyncio.timeout(2):
-            while self.server.open_streams:  # noqa: ASYNC110  # the server is left as simple as it is
+            while self.server.open_streams:  # the server is left as simple as it is
                 await asyncio.sleep(0.001)
         return time.perf_counter() - started
 

@@ -117,7 +117,6 @@ FIELDS: Fields = {
     "labels.actors": FieldSpec(FieldKind.STRING, filterable=True, repeated=True),
     "create_time": _sorted(FieldKind.TIMESTAMP),
     "update_time": _sorted(FieldKind.TIMESTAMP),
-    "delete_time": _sorted(FieldKind.TIMESTAMP),
 }
 
 VALUES: Mapping[str, Callable[[FilmRow], Sequence[Any]]] = {
@@ -141,9 +140,8 @@ VALUES: Mapping[str, Callable[[FilmRow], Sequence[Any]]] = {
     ],
     "labels.categories": lambda film: [CATEGORIES[number] for number in film.categories],
     "labels.actors": lambda film: [" ".join(ACTORS[number]) for number in film.actors],
-    "create_time": lambda film: _present(film.create_time),
+    "create_time": lambda film: [film.create_time or film.last_update],
     "update_time": lambda film: [film.last_update],
-    "delete_time": lambda _: [],
 }
 """The values, none to several, that each field of a film has."""
 
