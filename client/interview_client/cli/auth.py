@@ -1,0 +1,112 @@
+"""Signing in and out."""
+
+import asyncio
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from interview_client.messages import Principal
+
+from .connection import Connection
+from .failures import USAGE, Failure
+from .options import Config, Json, Target
+from .output import Column, Output, note
+
+DEVICE_LABEL = "interview terminal"
+
+
+def _roles(principal: Principal) -> str:
+    roles = principal.user.roles if principal.user else []
+    return ", ".join(role.removeprefix("roles/") for role in roles)
+
+
+_PRINCIPAL: tuple[Column[Principal], ...] = (
+    Column("user", lambda principal: principal.user.email if principal.user else ""),
+    Column("name", lambda principal: principal.user.name if principal.user else ""),
+    Column("roles", _roles),
+    Column("permissions", lambda principal: ", ".join(principal.permissions)),
+    Column("login session", lambda principal: principal.login_session),
+)
+
+Email = Annotated[str, typer.Argument(metavar="[EMAIL]", show_default=False)]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
+AllSessions = Annotated[bool, typer.Option("--all", help="End the sessions of all devices too.")]
+
+
+def login(
+    email: Email = "",
+    target: Target = "",
+    config: Config = None,
+    password_stdin: PasswordStdin = False,
+) -> None:
+    """Sign in and stay signed in, until you log out."""
+    connection = Connection(target, config)
+    email = email or _ask_email(from_stdin=password_stdin)
+    password = _read_password() if password_stdin else _ask_password()
+
+    async def sign_in() -> None:
+        async with connection.new_client(email) as client:
+            user = await client.sign_in(email, password, DEVICE_LABEL)
+        note(f"signed in at {connection.target} as {user.email}")
+
+    asyncio.run(sign_in())
+
+
+def logout(target: Target = "", config: Config = None, everywhere: AllSessions = False) -> None:
+    """Sign out and forget the credentials."""
+    connection = Connection(target, config)
+
+    async def sign_out() -> None:
+        async with connection.client() as client:
+            await client.sign_out(all_sessions=everywhere)
+        note(f"signed out at {connection.target}")
+
+    asyncio.run(sign_out())
+
+
+def whoami(target: Target = "", config: Config = None, json: Json = False) -> None:
+    """Show who is signed in, where, and what that user may do."""
+    connection = Connection(target, config)
+    server: Column[Principal] = Column("server", lambda _: connection.target)
+
+    async def show() -> None:
+        async with connection.client() as client:
+            principal = await client.get_current_principal()
+        Output(json=json).details(principal, (server, *_PRINCIPAL))
+
+    asyncio.run(show())
+
+
+def _ask_email(*, from_stdin: bool) -> str:
+    if from_stdin or not sys.stdin.isatty():
+        raise Failure("name the user: interview login EMAIL", USAGE)
+    sys.stderr.write("E-mail: ")
+    sys.stderr.flush()
+    email = sys.stdin.readline().strip()
+    if not email:
+        raise Failure("no e-mail was given")
+    return email
+
+
+def _ask_password() -> str:
+    if not sys.stdin.isatty():
+        # Without a terminal getpass would read, and some shells show, what is typed.
+        raise Failure("there is no terminal to ask on; use --password-stdin", USAGE)
+    try:
+        password = getpass.getpass("Password: ")
+    except EOFError:
+        password = ""
+    if not password:
+        raise Failure("no password was given")
+    return password
+
+
+def _read_password() -> str:
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise Failure("standard input holds no password")
+    return password

@@ -1,0 +1,123 @@
+"""A chat over as many streams as it takes."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+
+from interview_client.chat import ChatSession
+from interview_client.client import InterviewClient
+from interview_client.errors import Cancelled, InterviewError, TokenExpired, Unavailable
+from interview_client.messages import Agent, ChatResponse, SessionReady
+
+from .connection import Connection
+from .failures import explained
+
+RESUME_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before each attempt to come back: a server that restarts is away for some."""
+
+_STREAM_LOST = (Cancelled, TokenExpired, Unavailable)
+"""How a stream ends that another one may go on from."""
+
+
+class Conversation:
+    """One session: sends messages, yields their events, comes back when the stream is lost.
+
+    `session` is a session to go on with, "" for a new one; `notice` is told what the person
+    should know. All errors come out as Failure.
+    """
+
+    def __init__(self, connection: Connection, session: str, notice: Callable[[str], None]) -> None:
+        self._connection = connection
+        self._asked = session
+        self._notice = notice
+        self._client_stack = AsyncExitStack()
+        self._stream_stack = AsyncExitStack()
+        self._client: InterviewClient
+        self._chat: ChatSession
+
+    @property
+    def session(self) -> str:
+        """Resource name of the session."""
+        return self._chat.session
+
+    @property
+    def agents(self) -> Sequence[Agent]:
+        """The agents of the session."""
+        return self._chat.ready.agents
+
+    @property
+    def ready(self) -> SessionReady:
+        """What the server said at the start."""
+        return self._chat.ready
+
+    async def open(self) -> None:
+        """Connect and open the session. Raises Failure."""
+        target = self._connection.target
+        self._client = await self._client_stack.enter_async_context(self._connection.client())
+        try:
+            await self._open_stream((self._asked, 0) if self._asked else None)
+        except InterviewError as error:
+            raise explained(error, target) from error
+
+    async def close(self) -> None:
+        """End the stream and the connection."""
+        await self._stream_stack.aclose()
+        await self._client_stack.aclose()
+
+    async def history(self) -> AsyncGenerator[ChatResponse, None]:
+        """Yield the events of a session that was gone on with. Raises Failure."""
+        try:
+            async for event in self._chat:
+                if event.replay_completed is not None:
+                    return
+                yield event
+        except InterviewError as error:
+            raise explained(error, self._connection.target) from error
+
+    async def turn(self, text: str, turn_id: str) -> AsyncGenerator[ChatResponse, None]:
+        """Send the message and yield its turn's events. Raises Failure."""
+        try:
+            async with aclosing(self._turn(text, turn_id)) as events:
+                async for event in events:
+                    yield event
+        except InterviewError as error:
+            raise explained(error, self._connection.target) from error
+
+    async def cancel(self, turn_id: str) -> None:
+        """Ask for the turn's end. Without a stream there is nothing to end."""
+        try:
+            await self._chat.cancel(turn_id)
+        except InterviewError:
+            self._notice("the connection is lost")
+
+    async def _turn(self, text: str, turn_id: str) -> AsyncGenerator[ChatResponse, None]:
+        if self._chat.go_away is not None:
+            await self._resume("the server ended the stream")
+        try:
+            async with aclosing(self._chat.turn(text, turn_id)) as events:
+                async for event in events:
+                    yield event
+        except _STREAM_LOST:
+            await self._resume("the connection was lost")
+            # The same turn again: the server knows whether it has it, and runs it once.
+            async with aclosing(self._chat.turn(text, turn_id)) as events:
+                async for event in events:
+                    yield event
+
+    async def _resume(self, why: str) -> None:
+        self._notice(f"{why}; resuming {self.session}")
+        resume = (self.session, self._chat.last_sequence)
+        for pause in RESUME_PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await self._open_stream(resume)
+            except Unavailable as error:
+                lost = error
+            else:
+                self._notice("the session goes on")
+                return
+        raise lost
+
+    async def _open_stream(self, resume: tuple[str, int] | None) -> None:
+        await self._stream_stack.aclose()
+        self._chat = await self._stream_stack.enter_async_context(self._client.chat(resume=resume))

@@ -1,0 +1,30 @@
+"""Options that many commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Target = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        envvar="INTERVIEW_TARGET",
+        metavar="HOST:PORT",
+        help="The server. [default: that of the last sign-in, else 127.0.0.1:50051]",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="INTERVIEW_CONFIG",
+        metavar="FILE",
+        help="The credentials file. [default: ~/.config/interview/credentials.json]",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, one object per line.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
+Everything = Annotated[bool, typer.Option("--all", help="All of them, whatever --limit says.")]
