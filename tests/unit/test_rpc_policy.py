@@ -1,0 +1,144 @@
+"""The rules of methods: read from the contract, and no server without them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
+
+from server.app import AGENT, AUTH, CATALOGUE
+from server.core.errors import PermissionDenied, Unauthenticated
+from server.core.principal import Principal
+from server.core.roles import permissions_of
+from server.generated.interview.auth.v1.auth_service_pb2 import LoginRequest, LoginResponse
+from server.generated.interview.options.v1 import options_pb2
+from server.rpc.call import Call
+from server.rpc.methods import methods_of
+from server.rpc.policy import MethodPolicy, PolicyError, policy_of
+
+
+def _method(change: Callable[[MethodOptions], None]) -> MethodDescriptor:
+    """Return a method whose request has the field `name` and whose options were changed."""
+    file = FileDescriptorProto(
+        name=f"test/{uuid4().hex}.proto", package=f"test_{uuid4().hex}", syntax="proto3"
+    )
+    message = file.message_type.add(name="Request")
+    message.field.add(name="name", number=1, type=9, label=1)
+    service = file.service.add(name="Service")
+    method = service.method.add(
+        name="Do", input_type=f".{file.package}.Request", output_type=f".{file.package}.Request"
+    )
+    change(method.options)
+    pool = descriptor_pool.Default()
+    pool.Add(file)
+    return pool.FindServiceByName(f"{file.package}.Service").methods_by_name["Do"]
+
+
+def _principal(*roles: str) -> Principal:
+    now = datetime.now(UTC)
+    return Principal(
+        uuid4(), uuid4(), roles, permissions_of(roles), now, now + timedelta(minutes=15)
+    )
+
+
+@pytest.mark.parametrize("service", [AUTH, CATALOGUE, AGENT], ids=lambda one: one.name)
+def test_every_method_of_the_contract_has_a_rule(service: object) -> None:
+    for method in service.methods:  # type: ignore[attr-defined]  # a ServiceDescriptor
+        policy = policy_of(method)
+        assert (
+            policy.public
+            or policy.permissions
+            or method.name
+            in {
+                "Logout",
+                "GetCurrentPrincipal",
+            }
+        )
+
+
+def _no_rule(options: MethodOptions) -> None:
+    options.idempotency_level = MethodOptions.IDEMPOTENT
+
+
+def _empty_rule(options: MethodOptions) -> None:
+    options.Extensions[options_pb2.access].audit = options_pb2.AUDIT_LEVEL_METADATA
+
+
+def _no_permission(options: MethodOptions) -> None:
+    options.Extensions[options_pb2.access].permissions.SetInParent()
+
+
+def _unknown_permission(options: MethodOptions) -> None:
+    options.Extensions[options_pb2.access].permissions.all_of.append("films.paint")
+
+
+def _unknown_owner(options: MethodOptions) -> None:
+    options.Extensions[options_pb2.access].authenticated = True
+    options.Extensions[options_pb2.access].owner_field = "name.owner"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_no_rule, "has no"),
+        (_empty_rule, "without a rule"),
+        (_no_permission, "names none"),
+        (_unknown_permission, "films.paint, which no role grants"),
+        (_unknown_owner, "owner field name.owner"),
+    ],
+)
+def test_a_method_without_a_rule_that_can_be_met_stops_the_start(
+    change: Callable[[MethodOptions], None], said: str
+) -> None:
+    with pytest.raises(PolicyError, match=said):
+        policy_of(_method(change))
+
+
+class _Silent:
+    """Answers nothing."""
+
+
+class _Mistyped:
+    """Answers Login alone, and takes the wrong message."""
+
+    async def Login(self, request: LoginResponse, call: Call) -> LoginRequest:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("servicer", "said"), [(_Silent(), "does not answer"), (_Mistyped(), "stands where")]
+)
+def test_a_servicer_that_leaves_the_contract_stops_the_start(servicer: object, said: str) -> None:
+    with pytest.raises(PolicyError, match=said):
+        methods_of(AUTH, servicer)
+
+
+def _policy(service: object, method: str) -> MethodPolicy:
+    return policy_of(service.methods_by_name[method])  # type: ignore[attr-defined]  # descriptor
+
+
+def test_a_viewer_reads_and_a_stranger_does_not() -> None:
+    policy = _policy(CATALOGUE, "GetFilm")
+    policy.authorize(_principal("viewer"))
+    with pytest.raises(Unauthenticated) as missing:
+        policy.authorize(None)
+    assert missing.value.reason == "CREDENTIAL_MISSING"
+    with pytest.raises(PermissionDenied) as denied:
+        policy.authorize(_principal())
+    assert denied.value.metadata["permission"] == "films.read"
+    assert denied.value.metadata["method"].endswith("/GetFilm")
+
+
+def test_a_public_method_asks_nobody() -> None:
+    _policy(AUTH, "Login").authorize(None)
+
+
+def test_deadlines_come_from_the_contract() -> None:
+    policy = _policy(CATALOGUE, "ListFilms")
+    assert policy.default_deadline == timedelta(seconds=5)
+    assert policy.max_deadline == timedelta(seconds=10)
+    chat = _policy(AGENT, "Chat")
+    assert (chat.default_deadline, chat.max_request_bytes) == (None, 65536)
