@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from server.agent.live import LiveSession
-from server.agent.mapping import duration, timestamp
 from server.agent.requests import (
     MAX_FRAME_ID,
     busy_policy,
@@ -25,6 +24,7 @@ from server.core.principal import Principal
 from server.generated.interview.agent.v1 import chat_pb2
 from server.rpc.drain import server_draining
 from server.rpc.status import rich_status
+from server.rpc.well_known import duration, timestamp
 
 _LATER_FRAMES = "user_message, cancel_turn, ping, refresh_credential and end_session"
 CREDENTIAL_WARNING = timedelta(seconds=60)

@@ -13,11 +13,12 @@ from server.agent.conversation import Conversation
 from server.agent.domain import Session, SessionRepository
 from server.agent.engine import ChatEngine
 from server.agent.events import CancelCause, SessionEvent
-from server.agent.mapping import response_message, timestamp
+from server.agent.mapping import response_message
 from server.agent.publisher import DELTA_INTERVAL, Publisher
 from server.core.clock import Clock
 from server.core.errors import DomainError
 from server.generated.interview.agent.v1 import chat_pb2
+from server.rpc.well_known import timestamp
 
 OUTBOX_EVENTS = 256
 OUTBOX_BYTES = 256 * 1024

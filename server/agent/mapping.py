@@ -1,17 +1,15 @@
 """From the chat's things to its messages."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from server.agent import engine, events
 from server.agent.domain import Session, SessionOptions
 from server.generated.interview.agent.v1 import chat_pb2, resources_pb2
 from server.rpc.status import rich_status
+from server.rpc.well_known import duration, timestamp
 
 _FINISH = {
     engine.FinishReason.STOP: resources_pb2.FINISH_REASON_STOP,
@@ -40,20 +38,6 @@ MUTABLE_EVENTS = {
     resources_pb2.EVENT_CLASS_USAGE: frozenset({"usage_updated"}),
 }
 """The events of each class that a client may mute, by the name of their oneof member."""
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """Turn an aware moment into a Timestamp."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
-
-
-def duration(span: timedelta) -> Duration:
-    """Turn a span into a Duration."""
-    message = Duration()
-    message.FromTimedelta(span)
-    return message
 
 
 def agent_name(agent: str) -> str:

@@ -15,7 +15,7 @@ from server.agent.conversation import BusyPolicy
 from server.agent.domain import QUEUE_LIMIT, Session, SessionOptions
 from server.agent.engine import ChatEngine
 from server.agent.live import LiveSession
-from server.agent.mapping import agent_message, duration, session_message, timestamp
+from server.agent.mapping import agent_message, session_message
 from server.agent.publisher import DELTA_INTERVAL
 from server.agent.requests import (
     check_ask,
@@ -33,6 +33,7 @@ from server.core.errors import FieldViolation, ValidationFailed
 from server.core.principal import Principal
 from server.generated.interview.agent.v1 import agent_service_pb2, chat_pb2, resources_pb2
 from server.rpc.call import Call
+from server.rpc.well_known import duration, timestamp
 
 REPLAY_BATCH = 200
 

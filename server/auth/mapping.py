@@ -1,11 +1,8 @@
 """Sign-in between the contract and the domain."""
 
-from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import AfterValidator, BaseModel, Field
 
 from server.auth.domain import ACTIVE, User, checked_email
@@ -15,6 +12,7 @@ from server.generated.interview.auth.v1 import auth_service_pb2 as auth
 from server.generated.interview.auth.v1 import resources_pb2 as resources
 from server.generated.interview.options.v1 import options_pb2 as options
 from server.rpc.validation import validated
+from server.rpc.well_known import duration, timestamp
 
 MAX_PASSWORD_BYTES: Final = 1024
 """Above what any password can have, so that a long one is answered like a wrong one."""
@@ -84,11 +82,11 @@ def token_pair(tokens: TokenPair) -> auth.TokenPair:
     """Write a TokenPair."""
     return auth.TokenPair(
         access_token=tokens.access_token,
-        access_expire_time=_timestamp(tokens.access_expire_time),
+        access_expire_time=timestamp(tokens.access_expire_time),
         refresh_token=tokens.refresh_token,
-        refresh_expire_time=_timestamp(tokens.refresh_expire_time),
+        refresh_expire_time=timestamp(tokens.refresh_expire_time),
         token_type="Bearer",  # noqa: S106  # RFC 6750's name of the kind, not a secret
-        refresh_after=_duration(tokens.refresh_after),
+        refresh_after=duration(tokens.refresh_after),
     )
 
 
@@ -98,8 +96,8 @@ def principal_message(principal: Principal, user: User) -> auth.Principal:
         user=user_message(user),
         permissions=sorted(principal.permissions),
         credential_kind=options.CREDENTIAL_KIND_ACCESS_TOKEN,
-        auth_time=_timestamp(principal.auth_time),
-        expire_time=_timestamp(principal.expire_time),
+        auth_time=timestamp(principal.auth_time),
+        expire_time=timestamp(principal.expire_time),
         login_session=_session_name(principal.user_id, principal.session_id),
     )
 
@@ -113,24 +111,12 @@ def user_message(user: User) -> resources.User:
         display_name=user.display_name,
         roles=[f"roles/{role}" for role in user.roles],
         state=resources.USER_STATE_ACTIVE if active else resources.USER_STATE_SUSPENDED,
-        create_time=_timestamp(user.create_time),
-        update_time=_timestamp(user.update_time),
-        last_login_time=_timestamp(user.last_login_time) if user.last_login_time else None,
-        password_change_time=_timestamp(user.password_change_time),
+        create_time=timestamp(user.create_time),
+        update_time=timestamp(user.update_time),
+        last_login_time=timestamp(user.last_login_time) if user.last_login_time else None,
+        password_change_time=timestamp(user.password_change_time),
     )
 
 
 def _session_name(user_id: UUID, session_id: UUID) -> str:
     return f"users/{user_id}/loginSessions/{session_id}"
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
-
-
-def _duration(span: timedelta) -> Duration:
-    message = Duration()
-    message.FromTimedelta(span)
-    return message

@@ -12,6 +12,7 @@ from google.type.money_pb2 import Money
 
 from server.catalogue.domain import Actor, Category, Film, FilmMatch, Language
 from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2
+from server.rpc.well_known import timestamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"(films|categories|actors|languages)/([1-9][0-9]{0,9})")
@@ -39,14 +40,8 @@ def number_of(name: str, collection: str) -> int | None:
     return int(match[2])
 
 
-def timestamp(moment: datetime) -> Timestamp:
-    """Turn an aware moment into a Timestamp."""
-    message = Timestamp()
-    _set_time(message, moment)
-    return message
-
-
 def _set_time(message: Timestamp, moment: datetime) -> None:
+    """Fill a message that is there already, so that none is made and copied for each film."""
     since = moment - _EPOCH
     message.seconds = since.days * 86_400 + since.seconds
     message.nanos = since.microseconds * 1_000
