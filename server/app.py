@@ -111,6 +111,11 @@ class Application:
         await asyncio.shield(self._background[0])
         return self._loaded_engine().model
 
+    @property
+    def running_calls(self) -> int:
+        """How many calls run at this moment."""
+        return len(self._boundary.tasks)
+
     async def stop(self, hurry: asyncio.Event) -> None:
         """Drain and close everything. Setting `hurry` cuts the waiting short."""
         await self._server.drain(hurry)

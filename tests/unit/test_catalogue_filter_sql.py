@@ -19,6 +19,7 @@ from server.catalogue.filters import parse_filter
 from server.catalogue.models import Film, Language
 from server.database.engine import Database
 from server.database.migrate import upgrade
+from tests.support.amount import amount
 from tests.support.film_conditions import Condition, conditions
 from tests.support.films import FIELDS, FILMS, NOW, store_films
 
@@ -86,7 +87,9 @@ async def _administer(statement: str) -> list[object]:
     return rows
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    deadline=None, max_examples=amount(200, 5_000), suppress_health_check=[HealthCheck.too_slow]
+)
 @given(condition=conditions)
 def test_rows_are_those_that_the_filter_means(catalogue: Catalogue, condition: Condition) -> None:
     meant = [film.film_id for film in FILMS if condition.holds(film)]
