@@ -179,3 +179,15 @@ def test_make_run_serves_and_says_how_to_use_it(tmp_path: Path) -> None:
     assert re.search(r"^  admin@example\.com +\S{20,}$", text, re.MULTILINE)
     ready = [float(seconds) for seconds in re.findall(r"ready after (\d+\.\d) s", text)]
     assert ready[0] < ready[1]
+
+
+def test_a_debugger_can_attach_where_it_is_asked_for(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (
+        serving(tmp_path, DEBUG_MODE="true", DEBUG_PORT=str(port)),
+        socket.create_connection(("127.0.0.1", port), timeout=5) as debugger,
+    ):
+        debugger.settimeout(5)
+        assert debugger.recv(1024).startswith(b"Content-Length: ")
