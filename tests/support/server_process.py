@@ -52,12 +52,16 @@ class ServerProcess:
 
 @contextmanager
 def serving(
-    folder: Path, *, accounts: tuple[Account, Account] | None = None, **settings: str
+    folder: Path,
+    *,
+    accounts: tuple[Account, Account] | None = None,
+    exit_code: int = 0,
+    **settings: str,
 ) -> Iterator[ServerProcess]:
     """Start a server on a free port with its data in this folder, and end it afterwards.
 
     A folder that was served before has its users already: their `accounts` must be given.
-    Raises AssertionError when the server does not start, or does not stop with exit code 0.
+    Raises AssertionError when the server does not start, or does not stop with the exit code.
     """
     environment = _environment(folder, settings)
     with (folder / "banner").open("wb") as banner, (folder / "log").open("wb") as log:
@@ -72,7 +76,7 @@ def serving(
         yield server
         # Also where a test has stopped it, or where it has gone by itself.
         code = server.stop() if process.poll() is None else process.returncode
-        assert code == 0, server.log
+        assert code == exit_code, server.log
     finally:
         if process.poll() is None:
             process.kill()

@@ -85,7 +85,12 @@ def chat(
     """Talk with the agents; from a pipe, one message per line."""
     connection, output = Connection(target, config), Output(json=json)
     transcript = _transcript(output, connection, show_tools=show_tools)
-    conversation = Conversation(connection, session, note)
+
+    def notice(text: str) -> None:
+        transcript.end_line()
+        note(text)
+
+    conversation = Conversation(connection, session, notice)
     interactive = sys.stdin.isatty()
     with Background() as background:
         try:

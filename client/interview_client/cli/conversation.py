@@ -12,7 +12,7 @@ from interview_client.messages import Agent, ChatResponse, SessionReady
 from .connection import Connection
 from .failures import explained
 
-RESUME_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
+RESUME_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 """Seconds before each attempt to come back: a server that restarts is away for some."""
 
 _STREAM_LOST = (Cancelled, TokenExpired, Unavailable)
