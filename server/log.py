@@ -26,7 +26,14 @@ _SECRET_SHAPES = re.compile(
 )
 _SIGNS = ("://", "bearer ", "eyj", "rt_", "sk-")
 """One of these is in every text of such a shape, in lower case: finding none is far cheaper."""
-_QUIET_LIBRARIES = ("semantic_kernel", "in_process_runtime", "openai", "httpx2", "httpcore2")
+_QUIET_LIBRARIES = (
+    "alembic",
+    "semantic_kernel",
+    "in_process_runtime",
+    "openai",
+    "httpx2",
+    "httpcore2",
+)
 
 
 def configure(level: str, *, json: bool, stream: TextIO, secret_fields: Iterable[str]) -> None:

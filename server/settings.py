@@ -87,6 +87,13 @@ class Settings(BaseSettings):
             raise ValueError("must begin with postgresql:// or sqlite:///")
         return value
 
+    @field_validator("openai_base_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
+
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
@@ -147,6 +154,8 @@ def load_settings(**overrides: Any) -> Settings:
     """
     try:
         settings = Settings(**overrides)
+    except UnicodeDecodeError:
+        raise SettingsError(".env: must be text in UTF-8") from None
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, problem['loc'])).upper()}: {_must(problem['msg'])}"

@@ -11,7 +11,7 @@ from typing import Protocol
 from grpc import aio
 
 from .calls import Calls, anonymous
-from .errors import DeadlineExceeded, Unauthenticated, Unavailable
+from .errors import DeadlineExceeded, InvalidArgument, Unauthenticated, Unavailable
 from .generated.interview.auth.v1 import (
     GetCurrentPrincipalRequest,
     LoginRequest,
@@ -196,7 +196,7 @@ class Authenticator:
         request = RefreshTokenRequest(refresh_token=tokens.refresh_token)
         try:
             answer = await self._refresh(request)
-        except Unauthenticated:
+        except (Unauthenticated, InvalidArgument):  # garbled ones are as dead as expired ones
             await self._store.save(None)
             raise
         except (Unavailable, DeadlineExceeded):

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("last_sequence", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("create_time", UtcDateTime(), nullable=False),
         sa.Column("update_time", UtcDateTime(), nullable=False),
+        sa.Column("end_time", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["owner_id"],
             ["app_user.user_id"],

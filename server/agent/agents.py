@@ -59,7 +59,7 @@ def film_agents(catalogue_tools: Sequence[Tool]) -> tuple[AgentDefinition, ...]:
         examples=(
             "Which dinosaur films are there?",
             "What is the shortest comedy rated PG?",
-            "Who plays in ACADEMY DINOSAUR?",
+            "Which horror films are from the 1990s?",
         ),
     )
     general = AgentCard(

@@ -71,6 +71,8 @@ class Session:
     last_sequence: int = 0
     usage: Usage = field(default_factory=Usage)
     turns: list[Turn] = field(default_factory=list)
+    ended: bool = False
+    """The client ended it for good: nothing can be sent to it any more."""
 
     @property
     def name(self) -> str:

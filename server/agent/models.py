@@ -24,6 +24,7 @@ class ChatSession(Base):
     last_sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
     create_time: Mapped[datetime] = mapped_column(UtcDateTime)
     update_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    end_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ChatTurn(Base):

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from server.agent.domain import Session, SessionOptions, Turn
 from server.agent.engine import TurnLimits
-from server.agent.events import SessionEvent, TurnChange, TurnState, Usage
+from server.agent.events import SessionEnded, SessionEvent, TurnChange, TurnState, Usage
 from server.agent.models import ChatEvent, ChatSession, ChatTurn
 from server.core.clock import Clock
 from server.core.errors import DomainError
@@ -43,6 +43,11 @@ _ADVANCE = (
         active_agent=bindparam("agent"),
         update_time=bindparam("now"),
     )
+)
+_END = (
+    update(ChatSession)
+    .where(ChatSession.session_id == bindparam("of_session"))
+    .values(end_time=bindparam("now"))
 )
 _ADD_EVENTS = insert(ChatEvent)
 
@@ -95,6 +100,7 @@ class SqlSessions:
             row.last_event or 0,
             usage,
             [_turn(turn) for turn in turns],
+            ended=row.end_time is not None,
         )
 
     async def append(
@@ -126,6 +132,9 @@ class SqlSessions:
                         await write.execute(self._put_turn, row)
                 if turns:
                     await self._advance(write, session, events[-1].sequence)
+                if any(isinstance(event.event, SessionEnded) for event in events):
+                    ended = {"of_session": session.session_id, "now": self._clock()}
+                    await write.execute(_END, ended)
         except IntegrityError:
             # Numbers have no holes, so whoever else writes has used the next one.
             raise DomainError(

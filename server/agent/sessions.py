@@ -36,6 +36,7 @@ class Sessions:
         Raises:
             DomainError: SESSION_ATTACHED_ELSEWHERE, another stream of this process holds it;
                 RESOURCE_EXISTS, the id is taken, by another user or with other options.
+            DomainError: WRONG_STATE, the session has ended.
             ResourceNotFound: there is none and no options are given.
         """
         key = (owner_id, session_id)
@@ -48,9 +49,12 @@ class Sessions:
         self._attached.add(key)
         try:
             if options is None:
-                yield await self._known(owner_id, session_id)
+                session = await self._known(owner_id, session_id)
             else:
-                yield await self._started(owner_id, session_id, options)
+                session = await self._started(owner_id, session_id, options)
+            if session.ended:
+                raise _ended(session)
+            yield session
         finally:
             self._attached.discard(key)
 
@@ -74,3 +78,16 @@ class Sessions:
         if session is None:
             raise ResourceNotFound(SESSION_TYPE, f"sessions/{session_id}")
         return session
+
+
+def _ended(session: Session) -> DomainError:
+    return DomainError(
+        f"{session.name} has ended; start a new session",
+        reason="WRONG_STATE",
+        resource=ResourceRef(SESSION_TYPE, session.name),
+        metadata={
+            "resource_name": session.name,
+            "state": "SESSION_STATE_ENDED",
+            "allowed_states": "SESSION_STATE_IDLE,SESSION_STATE_RUNNING",
+        },
+    )

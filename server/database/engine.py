@@ -109,7 +109,12 @@ class Database:
         self._options = options or DatabaseOptions()
         # One writer at a time is SQLite's nature: waiting in our queue is cheaper than
         # polling its lock.
-        self._writes = self._engine(1 if self.is_sqlite else self._options.write_connections)
+        # A write is never repeated, so its connection is tried first: one that died while it
+        # was idle must not cost a caller its change.
+        self._writes = self._engine(
+            1 if self.is_sqlite else self._options.write_connections,
+            pool_pre_ping=not self.is_sqlite,
+        )
         if self.is_sqlite:
             prepare_sqlite(self._writes, self._options)
             begin_immediate(self._writes)

@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from server.core.errors import DomainError, FieldViolation, ValidationFailed
 from server.rpc.call import Call
+from server.rpc.drain import server_draining
 from server.rpc.methods import Method, Shape
 from server.rpc.status import as_domain_error, code_of, one_line, rich_status
 
@@ -59,6 +60,20 @@ class Boundary(grpc.GenericRpcHandler):
         self._log = log
         self._request_id = request_id
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._cutting = False
+
+    async def idle(self) -> None:
+        """Wait until no call runs."""
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+
+    async def cut(self, seconds: float) -> None:
+        """End every call with SERVER_DRAINING and wait so long for them to clean up."""
+        self._cutting = True
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=seconds)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -71,7 +86,7 @@ class Boundary(grpc.GenericRpcHandler):
         method = self._methods.get(handler_call_details.method)
         if method is None:
             return None
-        metadata = dict(handler_call_details.invocation_metadata or ())
+        metadata = _headers(handler_call_details.invocation_metadata or ())
         call = Call(method.path, metadata, self._request_id(metadata))
         try:
             for interceptor in self._interceptors:
@@ -138,6 +153,8 @@ class Boundary(grpc.GenericRpcHandler):
             # the client would wait for ever. Cancelled from outside: the client is gone.
             if not task.cancelling():
                 await self._abort(call, context, error)
+            if self._cutting and not context.cancelled():
+                await self._abort(call, context, server_draining())
             # The client's own clock may be a moment ahead of ours.
             remaining = context.time_remaining()
             expired = remaining is not None and remaining < DEADLINE_SLACK_SECONDS
@@ -162,6 +179,20 @@ class Boundary(grpc.GenericRpcHandler):
             )
         status = rich_status(told, call.request_id)
         await context.abort(call.code, one_line(told.message), _error_trailers(call, told, status))
+
+
+def _headers(pairs: Sequence[tuple[str, str | bytes]]) -> dict[str, str | bytes]:
+    """Return the headers by name; a name that comes again is one list (RFC 9110, 5.3).
+
+    So a second credential makes the first one invalid, whichever of them is good.
+    """
+    headers = dict(pairs)
+    if len(headers) < len(pairs):
+        for name in headers:
+            values = [value for key, value in pairs if key == name]
+            if len(values) > 1 and all(isinstance(value, str) for value in values):
+                headers[name] = ", ".join(map(str, values))
+    return headers
 
 
 def _error_trailers(call: Call, error: DomainError, status: Message) -> tuple[Any, ...]:

@@ -11,6 +11,8 @@ from server.rpc.drain import DrainGate
 from server.rpc.health import Health
 
 CLEANUP_SECONDS = 5.0
+STOP_SECONDS = 1.0
+"""For grpc itself, once no call runs any more."""
 
 _MEBIBYTE = 1024 * 1024
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
@@ -71,7 +73,10 @@ class GrpcServer:
         try:
             bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise AddressInUse(f"cannot listen on {address}: is another server running?") from error
+            raise AddressInUse(
+                f"cannot listen on {address}: another program has the port, or HOST is no"
+                " address of this machine"
+            ) from error
         await self._server.start()
         return bound
 
@@ -79,26 +84,31 @@ class GrpcServer:
         """End in order, losing nothing that can be finished; `hurry` cuts all waiting short.
 
         Readiness goes first, so that clients look away; then chats are told and finish
-        their turn; then new calls are refused; then running calls get their grace; at last
-        the handlers that were cut clean up before anybody closes the database.
+        their turn; then new calls are refused, while health still answers and running calls
+        get their grace; what is left is cut with a status of ours and cleans up before
+        anybody closes the database. The port is closed last: a caller that comes late is told
+        to go elsewhere, instead of meeting a closed door.
         """
         self._health.drain()
         self._gate.draining.set()
         await _wait(hurry, self._times.delay)
         self._gate.closed.set()
         self._health.end_watches()
-        grace = 0.0 if hurry.is_set() else self._times.grace.total_seconds()
-        stop = asyncio.ensure_future(self._server.stop(grace))
+        await self._idle(hurry)
+        await self._boundary.cut(CLEANUP_SECONDS)
+        await self._server.stop(STOP_SECONDS)
+
+    async def _idle(self, hurry: asyncio.Event) -> None:
+        """Wait until no call runs, the grace is over or there is a hurry."""
+        idle = asyncio.ensure_future(self._boundary.idle())
         hurried = asyncio.ensure_future(hurry.wait())
-        await asyncio.wait({stop, hurried}, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        # A second stop beside one without grace can meet a server that is destroyed already,
-        # which ends the process.
-        if grace and not stop.done():
-            await self._server.stop(0)
-        await stop
-        if self._boundary.tasks:
-            await asyncio.wait(self._boundary.tasks, timeout=CLEANUP_SECONDS)
+        await asyncio.wait(
+            {idle, hurried},
+            timeout=self._times.grace.total_seconds(),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        for waiting in (idle, hurried):
+            waiting.cancel()
 
 
 async def _wait(event: asyncio.Event, span: timedelta) -> None:

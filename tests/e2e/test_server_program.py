@@ -65,6 +65,7 @@ sys.stderr.write(f"loaded: {{loaded}}")
         ({"SECRET_KEY": "hunter2"}, "error: SECRET_KEY: must have at least 32 bytes"),
         ({"LOG_LEVEL": "LOUD"}, "error: LOG_LEVEL: must be DEBUG, INFO, WARNING, ERROR or"),
         ({"DATABASE_URL": "mysql://x"}, "error: DATABASE_URL: must begin with postgresql:// or"),
+        ({"OPENAI_BASE_URL": "foo"}, "error: OPENAI_BASE_URL: must begin with http:// or"),
         ({"ENVIRONMENT": "production"}, "error: SECRET_KEY: must be set in production"),
         (
             {"DATABASE_URL": "postgresql://bob:hunter2@127.0.0.1:9/films"},
@@ -80,6 +81,12 @@ def test_a_wrong_setting_is_one_clear_line(
     (line,) = done.stderr.splitlines()
     assert line.startswith(said)
     assert "hunter2" not in line
+
+
+def test_an_env_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"HOST=\xff\xfe\n")
+    done = _run("serve", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "error: .env: must be text in UTF-8\n")
 
 
 def test_a_setting_of_the_env_file_counts_and_the_environment_wins(tmp_path: Path) -> None:

@@ -245,3 +245,17 @@ async def test_a_stream_that_ends_while_it_replays(server: Running, model: FakeO
     count = await server.app.database.read.first(text("SELECT count(*) AS n FROM chat_session"))
     assert count is not None
     assert count.n == 1
+
+
+async def test_a_session_that_was_ended_takes_nothing_more(embedded: Running) -> None:
+    first = await talk(embedded)
+    session = (await first.start()).session_ready.session.name
+    await first.turn("Which films with dinosaurs do you have?")
+    await first.send(end_session=chat_pb2.EndSessionFrame())
+    assert kinds(await first.rest()) == ["session_ended"]
+    second = await talk(embedded)
+    await second.send(resume=chat_pb2.ResumeFrame(session=session))
+    assert await second.rest() == []
+    refused = await second.end()
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    assert refused.metadata["state"] == "SESSION_STATE_ENDED"

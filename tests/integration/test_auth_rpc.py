@@ -121,6 +121,13 @@ async def test_without_a_good_token_nothing_is_answered(
     assert (code, told) == (_C.UNAUTHENTICATED, reason)
 
 
+async def test_of_two_credentials_none_counts(auth: Any, running: Running) -> None:
+    good = _bearer((await _login(auth)).tokens.access_token)
+    for metadata in ((*good, *_bearer("x")), (*_bearer("x"), *good)):
+        code, reason, _ = await _refusal(_film(running, metadata))
+        assert (code, reason) == (_C.UNAUTHENTICATED, "CREDENTIAL_INVALID")
+
+
 async def test_signing_in_is_possible_with_a_dead_token_in_the_headers(auth: Any) -> None:
     request = auth_service_pb2.LoginRequest(email=VIEWER, password=PASSWORD)
     assert (await auth.Login(request, metadata=_bearer("dead"))).tokens.access_token

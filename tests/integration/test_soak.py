@@ -102,7 +102,7 @@ async def test_memory_does_not_grow_with_calls(embedded: Running) -> None:
     async def calls(number: int) -> int:
         for _ in range(number // 20):
             await asyncio.gather(*(stub.GetFilm(request, metadata=metadata) for _ in range(20)))
-        embedded.lines.clear()  # the test's own record of the log
+            embedded.lines.clear()  # the test's own record of the log
         gc.collect()
         return int(process.memory_info().rss)
 
