@@ -72,7 +72,9 @@ class ListFilmsRequest(_message.Message):
     """
     filter: _builtins.str
     """Condition that the films meet, in the syntax of AIP-160, at most 2 048 characters, for
-    example `rating = PG AND release_year >= 2005`. Empty: all films.
+    example `rating = PG AND release_year >= 2005`. Strings compare with regard to case, a
+    `*` may stand at either end (`title = "Jurassic*"`); `contains(title, "park")` disregards
+    the case of A-Z. Empty: all films.
     """
     order_by: _builtins.str
     """Up to 4 fields in the syntax of AIP-132, at most 256 characters, for example

@@ -697,7 +697,9 @@ class ListFilmsRequest(betterproto2.Message):
     filter: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     Condition that the films meet, in the syntax of AIP-160, at most 2 048 characters, for
-    example `rating = PG AND release_year >= 2005`. Empty: all films.
+    example `rating = PG AND release_year >= 2005`. Strings compare with regard to case, a
+    `*` may stand at either end (`title = "Jurassic*"`); `contains(title, "park")` disregards
+    the case of A-Z. Empty: all films.
     """
 
     order_by: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
