@@ -22,7 +22,8 @@ class AgentServiceStub:
     messages; the server answers with events. Failures of a turn or a frame are events;
     only a broken protocol, a lost credential or the end of the server ends the stream with
     a status. After the client's half-close queued turns finish, then the stream ends with
-    OK. The deadline of the call bounds the stream, not the turns.
+    OK. A stream that is cut, by the client or by the call's deadline, cancels its turn; the
+    session can be resumed.
     """
     RunTurn: _aio.UnaryStreamMultiCallable[_agent_service_pb2.RunTurnRequest, _chat_pb2.ChatResponse]
     """One turn as a stream of events: the same as Chat with one message and a half-close."""
@@ -46,7 +47,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         messages; the server answers with events. Failures of a turn or a frame are events;
         only a broken protocol, a lost credential or the end of the server ends the stream with
         a status. After the client's half-close queued turns finish, then the stream ends with
-        OK. The deadline of the call bounds the stream, not the turns.
+        OK. A stream that is cut, by the client or by the call's deadline, cancels its turn; the
+        session can be resumed.
         """
 
     @_abc_1.abstractmethod

@@ -29,7 +29,8 @@ class AgentServiceStub:
         messages; the server answers with events. Failures of a turn or a frame are events;
         only a broken protocol, a lost credential or the end of the server ends the stream with
         a status. After the client's half-close queued turns finish, then the stream ends with
-        OK. The deadline of the call bounds the stream, not the turns.
+        OK. A stream that is cut, by the client or by the call's deadline, cancels its turn; the
+        session can be resumed.
         """
         self.run_turn: aio.UnaryStreamMultiCallable[RunTurnRequest, ChatResponse] = channel.unary_stream(
             "/interview.agent.v1.AgentService/RunTurn",
