@@ -12,14 +12,14 @@ WORKDIR /app
 # Dependencies first: they change seldom, so their layer is nearly always at hand.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-dev --no-install-project
+    uv sync --frozen --no-dev --extra tracing --no-install-project
 # The package's metadata holds the README, hence it is needed to build.
 COPY README.md ./
 COPY server ./server
 COPY migrations ./migrations
 # Not editable: server and migrations go into the environment, which alone is taken along.
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-dev --no-editable
+    uv sync --frozen --no-dev --extra tracing --no-editable
 
 FROM base
 LABEL org.opencontainers.image.title="Interview API" \
@@ -33,6 +33,8 @@ RUN groupadd --gid 10001 interview \
 WORKDIR /app
 COPY --from=builder /app/.venv /app/.venv
 # Bytecode is compiled above, and nothing is written but in /data: the root may be read-only.
+# On all addresses the server starts with TLS_CERTIFICATE_FILE and TLS_PRIVATE_KEY_FILE, or with
+# ALLOW_PLAINTEXT=true. Whoever runs the image chooses.
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -41,7 +43,8 @@ ENV PATH=/app/.venv/bin:$PATH \
     LOG_FORMAT=json
 USER 10001:10001
 VOLUME ["/data"]
-EXPOSE 50051
+# Calls, and /metrics in production.
+EXPOSE 50051 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=8s --start-period=30s --retries=3 \
     CMD ["interview-server", "healthcheck"]

@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: install run test test-long lint types bench generate clean help
+.PHONY: install run test test-long lint types bench generate publish clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ bench: install  ## Throughput as ratios to a bare grpc.aio echo
 
 generate: install  ## Generate code from protos/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py
+
+publish: install  ## Take the contracts as published: from then on no change may break them
+	@$(BIN)/python protos/generate.py --third-party
+	@$(BIN)/buf build --path protos/interview --exclude-source-info --output protos/published.binpb
 
 clean:  ## Remove the environment and the embedded database
 	rm -rf .venv data

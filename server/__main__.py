@@ -5,18 +5,34 @@ orchestrator calls every few seconds, start fast.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 
 PROGRAM = "interview-server"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    # Before anything imports gRPC, whose core would write a line that is no JSON to stderr for
+    # every handshake that a scanner begins and every header that it cannot read.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    sys.excepthook = _uncaught
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     sys.exit(run(options))
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say what nobody foresaw, without its words: they may repeat a password."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    from server.redaction import described
+
+    sys.stderr.write(f"error: not foreseen\n{described(error)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,13 +49,33 @@ def _parser() -> argparse.ArgumentParser:
         help="first load the sample films and create the demo users where there are none",
     )
     serve.set_defaults(run=_serve)
-    health = commands.add_parser("healthcheck", help="exit 0 if a server here is ready")
-    health.add_argument("--address", help="HOST:PORT (default: HOST and PORT of the settings)")
-    health.add_argument("--service", default="readiness", help="health name to ask for")
-    health.set_defaults(run=_healthcheck)
+    _add_parts_of_serve(commands)
+    _add_healthcheck(commands)
     _add_data_commands(commands)
     _add_user_commands(commands)
     return parser
+
+
+def _add_parts_of_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add what `serve` with several workers starts: not for people, so the help has neither."""
+    prepare = commands.add_parser("prepare")
+    prepare.add_argument("--demo", action="store_true")
+    prepare.set_defaults(run=_prepare)
+    worker = commands.add_parser("worker")
+    worker.add_argument("--number", type=int, required=True)
+    worker.add_argument("--port", type=int, required=True)
+    worker.set_defaults(run=_worker)
+
+
+def _add_healthcheck(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    health = commands.add_parser("healthcheck", help="exit 0 if a server here is ready")
+    health.add_argument("--address", help="HOST:PORT (default: that of the settings, by their TLS)")
+    health.add_argument("--service", default="readiness", help="health name to ask for")
+    health.add_argument("--tls", action="store_true", help="speak TLS with --address")
+    health.add_argument("--ca", type=Path, metavar="FILE", help="who signed its certificate; PEM")
+    health.add_argument("--cert", type=Path, metavar="FILE", help="certificate to show; PEM")
+    health.add_argument("--key", type=Path, metavar="FILE", help="its private key; PEM")
+    health.set_defaults(run=_healthcheck)
 
 
 def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -78,15 +114,47 @@ def _add_user_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from server.process import fail
+    from server.settings import SettingsError, check_listening, load_settings
+
+    try:
+        settings = load_settings()
+        check_listening(settings)
+    except SettingsError as error:
+        return fail(str(error))
+    if settings.workers > 1:
+        from server.supervisor import supervise
+
+        return supervise(settings, demo=options.demo)
     from server.serve import serve
 
-    return serve(demo=options.demo)
+    return serve(settings, demo=options.demo)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from server import commands
+
+    return commands.prepare(demo=options.demo)
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from server.process import fail
+    from server.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings(port=options.port)
+    except SettingsError as error:
+        return fail(str(error))
+    from server.serve import work
+
+    return work(settings, options.number)
 
 
 def _healthcheck(options: argparse.Namespace) -> int:
-    from server.healthcheck import healthcheck
+    from server.healthcheck import Question, healthcheck
 
-    return healthcheck(options.address, options.service)
+    asked = (options.address, options.tls, options.ca, options.cert, options.key)
+    return healthcheck(Question(options.service, *asked))
 
 
 def _migrate(options: argparse.Namespace) -> int:

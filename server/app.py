@@ -9,7 +9,9 @@ import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from importlib import import_module
+from functools import partial
+from random import random
+from time import monotonic
 from uuid import uuid4
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -17,7 +19,7 @@ from grpc_health.v1 import health_pb2
 from structlog.typing import FilteringBoundLogger
 
 from server.agent.engine import ChatEngine
-from server.agent.offline import OfflineModel
+from server.agent.model_watch import ModelWatch
 from server.agent.repository import SqlSessions
 from server.agent.servicer import AgentServicer, ChatParts
 from server.agent.sessions import Sessions
@@ -33,30 +35,46 @@ from server.catalogue.domain import Catalogue
 from server.catalogue.query_fields import film_fields
 from server.catalogue.repository import SqlCatalogue
 from server.catalogue.servicer import CatalogueServicer
+from server.composition import (
+    database_options,
+    drain_times,
+    imported,
+    language_model,
+    places,
+    rates,
+    server_options,
+    telemetry_options,
+    tls_files,
+)
 from server.core.clock import Clock
 from server.core.errors import DomainError
-from server.database.engine import Database, DatabaseOptions
+from server.database.engine import Database
 from server.database.watch import watch_database
 from server.generated.interview.agent.v1 import agent_service_pb2
 from server.generated.interview.auth.v1 import auth_service_pb2
 from server.generated.interview.catalogue.v1 import catalogue_service_pb2
 from server.rpc.access_log import AccessLog
+from server.rpc.admission import Admission, AdmissionCheck
 from server.rpc.auth import Authentication, Authorization
 from server.rpc.boundary import Boundary
 from server.rpc.chain import Chain, request_ids
 from server.rpc.drain import DrainGate
 from server.rpc.health import Health
-from server.rpc.lifecycle import DrainTimes, GrpcServer
+from server.rpc.lifecycle import GrpcServer
 from server.rpc.methods import Method, methods_of
 from server.rpc.page_token import PageTokens
-from server.rpc.policy import MethodPolicy, infrastructure
+from server.rpc.policy import MethodPolicy, infrastructure, policy_of
+from server.rpc.rate import RateLimits
 from server.rpc.reflection import reflection_methods
+from server.rpc.tls import ServerTls
 from server.settings import Settings
+from server.telemetry.observation import Observation
 
 AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
 CATALOGUE = catalogue_service_pb2.DESCRIPTOR.services_by_name["CatalogueService"]
 AGENT = agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
+CHAT_POLICY = policy_of(AGENT.methods_by_name["Chat"])
 
 
 class Application:
@@ -70,40 +88,65 @@ class Application:
         self._log = log
         self._closing = AsyncExitStack()
         self._engine: ChatEngine | None = None
+        self._database_up, self._model_up = False, True
         self._background: list[asyncio.Task[None]] = []
+        self._observation = Observation(telemetry_options(settings), log)
+        self._closing.push_async_callback(self._observation.close)
         self.database = Database(
             settings.effective_database_url,
-            DatabaseOptions(
-                read_connections=settings.database_read_connections,
-                write_connections=settings.database_write_connections,
-            ),
+            database_options(settings),
+            telemetry=self._observation.telemetry,
         )
         self._closing.push_async_callback(self.database.close)
         self.catalogue = Catalogue(SqlCatalogue(self.database), film_fields(), clock)
         self._build_auth(secret)
+        self._build_limits()
         self.health = Health([AUTH.full_name, CATALOGUE.full_name, AGENT.full_name])
         self._gate = DrainGate()
         self._boundary = Boundary(
             self._methods(secret),
             Chain(
                 AccessLog(log.bind(logger="access")),
+                self._observation.interceptors,
                 self._gate,
                 Authentication(self._tokens.verify),
                 Authorization(),
+                AdmissionCheck(self.admission),
+                self._rate_limits,
             ).ordered(),
+            admission=self.admission,
             log=log,
             request_id=request_ids(secrets.token_bytes),
+            max_answer_bytes=settings.max_send_message_bytes,
         )
-        self._server = GrpcServer(self._boundary, self.health, self._gate, self._drain_times())
+        self._server = GrpcServer(
+            self._boundary,
+            self.health,
+            self._gate,
+            drain_times(settings),
+            server_options(settings, share_port=settings.workers > 1),
+        )
 
     async def start(self) -> int:
         """Open the port and return it. Sign-in and catalogue answer at once, agents soon."""
-        port = await self._server.start(self.settings.host, self.settings.port)
-        self._serve_database(up=True)
+        await self._observation.start(self.database, self.health, self.admission)
+        host, tls = self.settings.host, await self._load_tls()
+        credentials = None if tls is None else tls.credentials()
+        port = await self._server.start(host, self.settings.port, credentials)
+        self._note_database(up=True)
+        self._log.info(
+            "listening",
+            host=host,
+            port=port,
+            transport=self.settings.transport,
+            **({} if tls is None else tls.certificate.facts()),
+        )
         self._background = [
             asyncio.create_task(self._load_agents()),
-            asyncio.create_task(watch_database(self.database, self._serve_database, self._log)),
+            asyncio.create_task(watch_database(self.database, self._note_database, self._log)),
         ]
+        if tls is not None:
+            self._background.append(asyncio.create_task(tls.watch()))
         return port
 
     async def agents_ready(self) -> str:
@@ -128,6 +171,10 @@ class Application:
         """Close what holds connections and threads, last made first."""
         await self._closing.aclose()
 
+    async def _load_tls(self) -> ServerTls | None:
+        files = tls_files(self.settings)
+        return None if files is None else await ServerTls.load(files, self._clock, self._log)
+
     def _build_auth(self, secret: bytes) -> None:
         settings, repository = self.settings, AuthRepository(self.database)
         self._tokens = AccessTokens(
@@ -137,7 +184,9 @@ class Application:
             clock=self._clock,
             lifetime=settings.access_token_lifetime,
         )
-        passwords = Passwords(settings.password_cost, log=self._log)
+        passwords = Passwords(
+            settings.password_cost, log=self._log, threads=settings.max_running_logins
+        )
         self._closing.push_async_callback(passwords.close)
         self._sign_in = SignIn(
             repository,
@@ -148,6 +197,22 @@ class Application:
             log=self._log,
         )
         self.users = Users(repository, passwords, self._tokens, clock=self._clock)
+
+    def _build_limits(self) -> None:
+        telemetry = self._observation.telemetry
+        self._rate_limits = RateLimits(
+            rates(self.settings),
+            monotonic=monotonic,
+            clock=self._clock,
+            random=random,
+            telemetry=telemetry,
+        )
+        self.admission = Admission(
+            places(self.settings, self.database.pools[0].size),
+            monotonic=monotonic,
+            random=random,
+            telemetry=telemetry,
+        )
 
     def _methods(self, secret: bytes) -> Sequence[Method]:
         page_tokens = PageTokens(secret, self._clock, secrets.token_bytes)
@@ -172,12 +237,8 @@ class Application:
             draining=self._gate.draining,
             grace=timedelta(seconds=self.settings.grace_seconds),
             log=self._log,
-        )
-
-    def _drain_times(self) -> DrainTimes:
-        return DrainTimes(
-            timedelta(seconds=self.settings.drain_delay_seconds),
-            timedelta(seconds=self.settings.grace_seconds),
+            telemetry=self._observation.telemetry,
+            draw_turn=partial(self._rate_limits.draw, policy=CHAT_POLICY),
         )
 
     def _loaded_engine(self) -> ChatEngine:
@@ -190,31 +251,36 @@ class Application:
             )
         return self._engine
 
-    def _serve_database(self, *, up: bool) -> None:
+    def _note_database(self, *, up: bool) -> None:
+        self._database_up = up
+        self._tell_health()
+
+    def _note_model(self, *, up: bool) -> None:
+        self._model_up = up
+        self._tell_health()
+
+    def _tell_health(self) -> None:
+        """Let each name follow what its calls need."""
+        agents = self._engine is not None and self._model_up
         for name in ("", "readiness", AUTH.full_name, CATALOGUE.full_name):
-            self.health.set(name, serving=up)
-        self.health.set(AGENT.full_name, serving=up and self._engine is not None)
+            self.health.set(name, serving=self._database_up)
+        self.health.set(AGENT.full_name, serving=self._database_up and agents)
 
     async def _load_agents(self) -> None:
         # Importing Semantic Kernel takes seconds: after the port is open, and in a thread.
-        kernel = await asyncio.to_thread(import_module, "server.agent.kernel")
-        settings = self.settings
-        model = (
-            kernel.OpenAIModel(
-                model=settings.openai_model,
-                api_key=settings.openai_api_key.get_secret_value() or "none",
-                organization=settings.openai_org_id or None,
-                **({"base_url": settings.openai_base_url} if settings.openai_base_url else {}),
-            )
-            if settings.model_configured
-            else OfflineModel(self.catalogue.names)
-        )
+        kernel = await imported("server.agent.kernel")
+        watch = ModelWatch(self._note_model, clock=monotonic, log=self._log)
+        model = language_model(kernel, self.settings, self.catalogue, watch)
         engine: ChatEngine = kernel.build_engine(
-            model=model, catalogue_tools=catalogue_tools(self.catalogue)
+            model=model,
+            catalogue_tools=catalogue_tools(self.catalogue),
+            telemetry=self._observation.telemetry,
         )
         self._engine = engine
         self._closing.push_async_callback(engine.close)
-        self.health.set(AGENT.full_name, serving=True)
+        self._tell_health()
+        if self.settings.model_configured:
+            self._background.append(asyncio.create_task(watch.run(model.probe)))
         # What start made stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()

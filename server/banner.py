@@ -20,9 +20,10 @@ class Banner:
 
     def catalogue_ready(self, seconds: float, new_users: Sequence[tuple[str, str]]) -> None:
         """Say where the server is, who may sign in, and what to try."""
-        model = self._settings.openai_model if self._settings.model_configured else "offline rules"
+        settings = self._settings
+        model = settings.openai_model if settings.model_configured else "offline rules"
         self._write(
-            f"Interview API serves on {self._address} (agents: {model})",
+            f"Interview API serves on {self._address} ({settings.transport}, agents: {model})",
             f"  catalogue and sign-in ready after {seconds:.1f} s, agents are being loaded ...",
             "",
         )
@@ -45,13 +46,23 @@ class Banner:
     def _commands(self) -> Sequence[str]:
         service = "interview.auth.v1.AuthService/Login"
         login = f'{{"email":"{VIEWER}","password":"..."}}'
+        grpcurl = f"{_tool('grpcurl')} {self._trust('-', 'cacert') or '-plaintext'}"
         return (
-            f"{_tool('interview')} login {VIEWER} --target {self._address}",
+            f"{_tool('interview')} login {VIEWER} --target {self._address}"
+            f" {self._trust('--', 'ca')}".rstrip(),
             f"{_tool('interview')} films search dinosaur",
             f"{_tool('interview')} chat",
-            f"{_tool('grpcurl')} -plaintext {self._address} list",
-            f"{_tool('grpcurl')} -plaintext -d '{login}' {self._address} {service}",
+            f"{grpcurl} {self._address} list",
+            f"{grpcurl} -d '{login}' {self._address} {service}",
         )
+
+    def _trust(self, dash: str, ca: str) -> str:
+        """Return the options by which a client trusts the server; none without TLS."""
+        settings = self._settings
+        if settings.tls_certificate_file is None:
+            return ""
+        shown = f" {dash}cert FILE {dash}key FILE" if settings.tls_client_ca_file else ""
+        return f"{dash}{ca} {settings.tls_certificate_file}{shown}"
 
     def _write(self, *lines: str) -> None:
         self._out.write("".join(f"{line}\n" for line in lines))

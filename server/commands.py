@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from asyncpg import PostgresError
@@ -21,7 +23,9 @@ from server.catalogue.sample_loader import load_sample
 from server.core.clock import utc_now
 from server.database import migrate as migrations
 from server.database.engine import Database
+from server.database.schema import SchemaRefused
 from server.log import logger
+from server.process import fail, set_up_logs
 from server.secret import server_secret
 from server.settings import Environment, Settings, SettingsError, load_settings
 
@@ -71,26 +75,41 @@ def seed() -> int:
     return run(command)
 
 
-class SchemaOutOfDate(Exception):
-    """The database's schema is not this version's; the text says what to do."""
+def prepare(*, demo: bool) -> int:
+    """Make database and secret ready for workers; write new demo users as JSON to stdout."""
+
+    async def command(settings: Settings) -> int:
+        set_up_logs(settings)
+        revision = await prepare_schema(settings)
+        logger("server").info("schema verified", revision=revision)
+        secret = await asyncio.to_thread(
+            server_secret, settings.secret_key.get_secret_value(), settings.data_dir
+        )
+        new_users = await _prepare_demo(settings, secret) if demo else ()
+        json.dump({"new_users": new_users}, sys.stdout)
+        return 0
+
+    return run(command)
 
 
-async def prepare_schema(settings: Settings) -> None:
-    """Migrate; in production only check, since there migrating is a step of the deployment.
+async def _prepare_demo(settings: Settings, secret: bytes) -> Sequence[tuple[str, str]]:
+    async with _opened(settings, secret) as (database, users):
+        await load_sample_films(database)
+        return await users.ensure_demo_users()
+
+
+async def prepare_schema(settings: Settings) -> str:
+    """Return the schema's revision once this program may work on it.
+
+    Migrates; in production it only looks, since there migrating is a step of the deployment.
 
     Raises:
-        SchemaOutOfDate: in production, and the schema is another version's.
+        SchemaRefused: the program may not; the schema is as it was.
     """
     url = settings.effective_database_url
     if settings.environment is Environment.EMBEDDED:
         await migrations.upgrade(url)
-        return
-    current, needed = await migrations.current_revision(url), migrations.head_revision()
-    if current != needed:
-        raise SchemaOutOfDate(
-            f"the database's schema is at {current or 'nothing'}, this version needs {needed}:"
-            " run `interview-server migrate` first"
-        )
+    return await migrations.verify(url)
 
 
 async def load_sample_films(database: Database) -> int:
@@ -129,15 +148,21 @@ def users(options: argparse.Namespace) -> int:
             server_secret, settings.secret_key.get_secret_value(), settings.data_dir
         )
         await prepare_schema(settings)
-        database = Database(settings.effective_database_url)
-        passwords = Passwords(settings.password_cost, log=logger("users"))
-        try:
-            return await _user_action(_users(settings, secret, database, passwords), options)
-        finally:
-            await passwords.close()
-            await database.close()
+        async with _opened(settings, secret) as (_, users):
+            return await _user_action(users, options)
 
     return run(command)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, secret: bytes) -> AsyncIterator[tuple[Database, Users]]:
+    database = Database(settings.effective_database_url)
+    passwords = Passwords(settings.password_cost, log=logger("users"))
+    try:
+        yield database, _users(settings, secret, database, passwords)
+    finally:
+        await passwords.close()
+        await database.close()
 
 
 def _users(settings: Settings, secret: bytes, database: Database, passwords: Passwords) -> Users:
@@ -174,10 +199,10 @@ def run(command: Command) -> int:
     try:
         settings = load_settings()
         return asyncio.run(command(settings))
-    except (SettingsError, SchemaOutOfDate) as error:
-        return _fail(str(error))
+    except (SettingsError, SchemaRefused) as error:
+        return fail(str(error))
     except (SQLAlchemyError, PostgresError, OSError) as error:
-        return _fail(f"the database cannot be used: {first_line(error)}")
+        return fail(f"the database cannot be used: {first_line(error)}")
     except KeyboardInterrupt:
         return 130
 
@@ -187,9 +212,3 @@ def first_line(error: BaseException) -> str:
     original = getattr(error, "orig", None) or error
     lines = str(original).splitlines() or [type(original).__name__]
     return lines[0].partition("'>: ")[2] or lines[0]
-
-
-def _fail(message: str) -> int:
-    for line in message.splitlines():
-        sys.stderr.write(f"error: {line}\n")
-    return 1

@@ -1,31 +1,27 @@
 """Logs: JSON lines on stderr, or coloured text where stderr is a terminal.
 
 Nothing is rendered that its level filters out, secrets are masked by field name (those that
-carry `debug_redact` in the contracts) and by shape, and the logs of libraries take the same
-way out.
+carry `debug_redact` in the contracts), by value and by shape, and what libraries log, and what
+nobody caught, takes the same way out.
 """
 
 import logging
 import re
 import sys
-import traceback
-from collections.abc import Iterable, MutableMapping
+import threading
+from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from types import TracebackType
 from typing import Any, BinaryIO, TextIO
 
 import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-MASK = "[redacted]"
-_SECRET_SHAPES = re.compile(
-    r"(?<=://)[^/\s:@]*:[^/\s@]*(?=@)"  # user:password in a URL
-    r"|(?i:(?<=bearer )\S+)"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JWT
-    r"|\brt_[\w-]{16,}"
-    r"|\bsk-[\w-]{8,}"
-)
-_SIGNS = ("://", "bearer ", "eyj", "rt_", "sk-")
-"""One of these is in every text of such a shape, in lower case: finding none is far cheaper."""
+from server.redaction import Redactor
+
+_QUOTED = re.compile(r"[<({\[\"'`\n]")
+"""Where a library's words end and what it quotes begins."""
 _QUIET_LIBRARIES = (
     "alembic",
     "semantic_kernel",
@@ -36,14 +32,27 @@ _QUIET_LIBRARIES = (
 )
 
 
-def configure(level: str, *, json: bool, stream: TextIO, secret_fields: Iterable[str]) -> None:
-    """Set up structlog and the standard library's logging for this process."""
+def configure(
+    level: str,
+    *,
+    json: bool,
+    stream: TextIO,
+    secret_fields: Iterable[str],
+    secrets: Iterable[str] = (),
+    fields: Mapping[str, object],
+) -> None:
+    """Set up structlog and the standard library's logging; every line carries the `fields`.
+
+    `secret_fields` are names of values, and `secrets` values, that are masked.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _Constant(fields),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _Redactor(secret_fields),
+        _with_exception,
+        Redactor(secret_fields, secrets),
     ]
     renderers, factory = _output(stream, json=json)
     structlog.configure(
@@ -57,6 +66,11 @@ def configure(level: str, *, json: bool, stream: TextIO, secret_fields: Iterable
     for name in _QUIET_LIBRARIES:
         # They write whole messages of users at INFO.
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_tells_no_header)
+    logging.getLogger("asyncio").addFilter(tells_of_trouble)
+    sys.excepthook = _uncaught
+    sys.unraisablehook = _unraisable
+    threading.excepthook = _uncaught_in_thread
 
 
 def logger(name: str) -> FilteringBoundLogger:
@@ -67,46 +81,61 @@ def logger(name: str) -> FilteringBoundLogger:
 
 def _output(stream: TextIO, *, json: bool) -> tuple[list[Processor], Any]:
     if json:
-        binary: BinaryIO = stream.buffer
-        return [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=_dumps),
-        ], structlog.BytesLoggerFactory(file=binary)
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty())], structlog.PrintLoggerFactory(
-        file=stream
-    )
+        lines: Any = _Unfailing(stream.buffer)
+        renderer = structlog.processors.JSONRenderer(serializer=_dumps)
+        return [renderer], structlog.BytesLoggerFactory(file=lines)
+    text: Any = _Unfailing(stream)
+    console = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    return [console], structlog.PrintLoggerFactory(file=text)
+
+
+class _Unfailing:
+    """A stream that a full disk or a reader who left does not fail: a call must not, for a line."""
+
+    def __init__(self, stream: TextIO | BinaryIO) -> None:
+        self._stream: Any = stream
+
+    def write(self, line: str | bytes) -> None:
+        """Write a line, if that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        """Send what was written, if that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _dumps(value: Any, **options: Any) -> bytes:
     return orjson.dumps(value, default=options.get("default"))
 
 
-class _Redactor:
-    """Masks secrets, also inside a traceback's text."""
+class _Constant:
+    """Adds what is the same in every line of a process."""
 
-    def __init__(self, secret_fields: Iterable[str]) -> None:
-        self._secret = frozenset(secret_fields)
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._fields = fields
 
     def __call__(
         self, _logger: object, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        error = event.pop("exc_info", None)
-        if isinstance(error, BaseException):
-            event["exception"] = "".join(traceback.format_exception(error))
-        for key, value in event.items():
-            if key in self._secret:
-                event[key] = MASK
-            elif isinstance(value, str):
-                event[key] = _without_secrets(value)
+        event.update(self._fields)
         return event
 
 
-def _without_secrets(text: str) -> str:
-    folded = text.lower()
-    for sign in _SIGNS:
-        if sign in folded:
-            return _SECRET_SHAPES.sub(MASK, text)
-    return text
+def _tells_no_header(record: logging.LogRecord) -> bool:
+    """Keep out the line in which grpc repeats a header that is not UTF-8, a credential perhaps."""
+    return not str(record.msg).startswith("Invalid encoding on")
+
+
+def tells_of_trouble(record: logging.LogRecord) -> bool:
+    """Keep out asyncio's line about a connection that a cancelled call was still opening.
+
+    asyncpg leaves its future behind then; nobody waits for it any more.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    abandoned = isinstance(error, ConnectionError) and "connection_lost() call" in str(error)
+    return not (abandoned and record.getMessage().startswith("Future exception was never"))
 
 
 class _Forward(logging.Handler):
@@ -116,8 +145,45 @@ class _Forward(logging.Handler):
         """Forward one record."""
         error = record.exc_info[1] if record.exc_info else None
         structlog.get_logger().log(
-            record.levelno, record.getMessage(), logger=record.name, exc_info=error
+            record.levelno, _own_words(record), logger=record.name, exc_info=error
         )
+
+
+def _own_words(record: logging.LogRecord) -> str:
+    """Return what a library itself says: its template, or a text up to where it quotes.
+
+    What it puts in may be a caller's: asyncio repeats an exception, its task and the arguments
+    of a callback.
+    """
+    words = str(record.msg)
+    if record.args and words != "%s":
+        return words
+    own = _QUOTED.split(record.getMessage(), maxsplit=1)[0].rstrip(" :=")
+    return own or "(quotes something)"
+
+
+def _with_exception(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Find the exception that is being handled, where a line asks for it."""
+    if event.get("exc_info") is True:
+        event["exc_info"] = sys.exc_info()[1]
+    return event
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        structlog.get_logger().critical("nobody caught this", exc_info=error)
+
+
+def _uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
+    structlog.get_logger().error("nobody caught this in a thread", exc_info=uncaught.exc_value)
+
+
+def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    structlog.get_logger().error("raised where nobody can catch", exc_info=unraisable.exc_value)
 
 
 def to_terminal() -> bool:

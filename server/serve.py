@@ -1,79 +1,124 @@
-"""`interview-server serve`: from settings to a server that answers, and to its orderly end."""
+"""From settings to a server that answers, alone or as one of several workers, and to its end."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import Protocol
 
 from asyncpg import PostgresError
-from google.protobuf.descriptor import FileDescriptor
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.typing import FilteringBoundLogger
 
+from server.announcement import Announcement
 from server.app import Application
-from server.banner import Banner
-from server.commands import SchemaOutOfDate, first_line, load_sample_films, prepare_schema
+from server.commands import first_line, load_sample_films, prepare_schema
 from server.core.clock import utc_now
-from server.generated.interview.agent.v1 import chat_pb2
-from server.generated.interview.auth.v1 import auth_service_pb2
-from server.log import configure, logger
+from server.database.schema import SchemaRefused
+from server.log import logger
+from server.process import fail, on_signals, run, set_up_logs
+from server.reports import Reports, when_parent_is_gone
 from server.rpc.lifecycle import AddressInUse
+from server.rpc.tls import TlsFileInvalid
 from server.secret import server_secret
-from server.settings import Settings, SettingsError, load_settings
+from server.settings import Settings, SettingsError
+from server.telemetry import MetricsUnavailable
+
+_PLAIN = (SettingsError, SchemaRefused, MetricsUnavailable, AddressInUse, TlsFileInvalid)
+_OF_THE_DATABASE = (SQLAlchemyError, PostgresError, OSError)
 
 
-def serve(*, demo: bool) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code."""
+class Announcer(Protocol):
+    """Whom a server tells how far it is."""
+
+    def catalogue_ready(self, port: int) -> None:
+        """The port answers for sign-in and catalogue."""
+        ...
+
+    def agents_ready(self, model: str) -> None:
+        """The agents answer too, by this model."""
+        ...
+
+
+def serve(settings: Settings, *, demo: bool) -> int:
+    """Serve alone until SIGTERM or SIGINT; return the exit code."""
     started = perf_counter()
     try:
-        settings = load_settings()
         _attach_debugger(settings)
-        _set_up_logs(settings)
-        return _run(_serve(settings, demo=demo, started=started))
-    except (SettingsError, SchemaOutOfDate, AddressInUse) as error:
-        return _fail(str(error))
-    except (SQLAlchemyError, PostgresError, OSError) as error:
-        return _fail(f"the database cannot be used: {first_line(error)}")
+        set_up_logs(settings)
+        return run(_serve(settings, demo=demo, started=started))
+    except (*_PLAIN, *_OF_THE_DATABASE) as error:
+        return fail(_explained(error))
+
+
+def work(settings: Settings, number: int) -> int:
+    """Serve as one of several until the supervisor says so or is gone; return the exit code.
+
+    The supervisor has prepared the database and the secret; it reads reports from stdout.
+    """
+    reports = Reports(sys.stdout)
+    try:
+        set_up_logs(settings, worker=number)
+        return run(_work(settings, reports))
+    except (*_PLAIN, *_OF_THE_DATABASE) as error:
+        reports.failed(_explained(error))
+        return 1
 
 
 async def _serve(settings: Settings, *, demo: bool, started: float) -> int:
-    log = logger("server")
-    stopping, hurry = _on_signals()
-    await prepare_schema(settings)
+    stopping, hurry = on_signals()
+    logger("server").info("schema verified", revision=await prepare_schema(settings))
+    app = await _application(settings)
+    try:
+        new_users = await _prepare_demo(app) if demo else None
+    except BaseException:
+        await app.close()
+        raise
+    await _run_application(app, Announcement(settings, started, new_users), stopping, hurry)
+    return 0
+
+
+async def _work(settings: Settings, reports: Reports) -> int:
+    stopping, hurry = on_signals()
+
+    def cut() -> None:
+        stopping.set()
+        hurry.set()
+
+    # A supervisor that was killed tells nobody: what it started must not go on without it.
+    when_parent_is_gone(asyncio.get_running_loop(), cut)
+    await _run_application(await _application(settings), reports, stopping, hurry)
+    return 0
+
+
+async def _application(settings: Settings) -> Application:
     secret = await asyncio.to_thread(
         server_secret, settings.secret_key.get_secret_value(), settings.data_dir
     )
-    app = Application(settings, secret, utc_now, log)
+    return Application(settings, secret, utc_now, logger("server"))
+
+
+async def _run_application(
+    app: Application, announcer: Announcer, stopping: asyncio.Event, hurry: asyncio.Event
+) -> None:
+    log = logger("server")
     try:
-        new_users = await _prepare_demo(app) if demo else ()
         port = await app.start()
     except BaseException:
         await app.close()
         raise
-    banner = Banner(settings, port, sys.stdout) if demo else None
-    announcing = asyncio.create_task(_announce(app, port, started, banner, new_users))
+    announcer.catalogue_ready(port)
+    announcing = asyncio.create_task(_announce_agents(app, announcer, log))
     await stopping.wait()
     log.info("draining")
     announcing.cancel()
     await app.stop(hurry)
     log.info("stopped")
-    return 0
 
 
-async def _announce(
-    app: Application,
-    port: int,
-    started: float,
-    banner: Banner | None,
-    new_users: Sequence[tuple[str, str]],
+async def _announce_agents(
+    app: Application, announcer: Announcer, log: FilteringBoundLogger
 ) -> None:
-    """Say when the catalogue, and later the agents, answer."""
-    log = logger("server")
-    seconds = perf_counter() - started
-    log.info("catalogue ready", host=app.settings.host, port=port, seconds=round(seconds, 2))
-    if banner is not None:
-        banner.catalogue_ready(seconds, new_users)
     try:
         model = await app.agents_ready()
     except asyncio.CancelledError:
@@ -81,55 +126,12 @@ async def _announce(
     except Exception as error:  # the catalogue goes on without the agents
         log.error("the agents could not be loaded", exc_info=error)  # noqa: TRY400  # structlog
         return
-    seconds = perf_counter() - started
-    log.info("agents ready", model=model, seconds=round(seconds, 2))
-    if banner is not None:
-        banner.agents_ready(seconds)
+    announcer.agents_ready(model)
 
 
 async def _prepare_demo(app: Application) -> Sequence[tuple[str, str]]:
     await load_sample_films(app.database)
     return await app.users.ensure_demo_users()
-
-
-def _on_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Return the events of the first and of a second SIGTERM or SIGINT."""
-    stopping, hurry = asyncio.Event(), asyncio.Event()
-
-    def stop() -> None:
-        (hurry if stopping.is_set() else stopping).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return stopping, hurry
-
-
-def _run(main: Coroutine[Any, Any, int]) -> int:
-    try:
-        import uvloop
-    except ImportError:  # where it does not exist, asyncio's own loop does
-        return asyncio.run(main)
-    return uvloop.run(main)
-
-
-def _set_up_logs(settings: Settings) -> None:
-    json = settings.log_format == "json" or (
-        settings.log_format == "auto" and not sys.stderr.isatty()
-    )
-    secret = {
-        name
-        for file in (auth_service_pb2.DESCRIPTOR, chat_pb2.DESCRIPTOR)
-        for name in _redacted_fields(file)
-    }
-    configure(settings.effective_log_level, json=json, stream=sys.stderr, secret_fields=secret)
-
-
-def _redacted_fields(file: FileDescriptor) -> Iterator[str]:
-    for message in file.message_types_by_name.values():
-        for field in message.fields:
-            if field.GetOptions().debug_redact:
-                yield field.name
 
 
 def _attach_debugger(settings: Settings) -> None:
@@ -147,7 +149,7 @@ def _attach_debugger(settings: Settings) -> None:
         debugpy.wait_for_client()
 
 
-def _fail(message: str) -> int:
-    for line in message.splitlines():
-        sys.stderr.write(f"error: {line}\n")
-    return 1
+def _explained(error: Exception) -> str:
+    if isinstance(error, _PLAIN):
+        return str(error)
+    return f"the database cannot be used: {first_line(error)}"

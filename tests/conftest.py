@@ -7,25 +7,31 @@ tests that need it are skipped with the reason, in CI they fail.
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
-from server.catalogue.sample import read_sample_films
-from server.catalogue.sample_loader import load_sample
-from server.core.clock import utc_now
-from server.database import migrate
 from server.database.engine import Database
+from tests.support.databases import execute, migrated, named, postgres_copy, run_apart
 from tests.support.postgres import PostgresUnavailable, running_postgres
 from tests.support.running import Running, running_server
 
 DIALECTS = ("sqlite", "postgresql")
+TASKS_END_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left_behind() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind: it would go on working beside the next tests."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=TASKS_END_SECONDS)
+    assert not left, f"left behind: {left}"
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +52,7 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 async def postgresql_url(postgres_server: str) -> AsyncIterator[str]:
     """A fresh, empty PostgreSQL database, dropped afterwards."""
-    async for url in _postgres_copy(postgres_server, "template0"):
+    async with postgres_copy(postgres_server, "template0") as url:
         yield url
 
 
@@ -64,8 +70,8 @@ def sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     """A migrated SQLite file, and one with the sample films."""
     folder = tmp_path_factory.mktemp("templates")
     files = {"migrated": folder / "migrated.db", "sample": folder / "sample.db"}
-    _run(_migrated(f"sqlite+aiosqlite:///{files['migrated']}", sample=False))
-    _run(_migrated(f"sqlite+aiosqlite:///{files['sample']}", sample=True))
+    run_apart(migrated(f"sqlite+aiosqlite:///{files['migrated']}", sample=False))
+    run_apart(migrated(f"sqlite+aiosqlite:///{files['sample']}", sample=True))
     return files
 
 
@@ -74,11 +80,11 @@ def postgres_templates(postgres_server: str) -> Iterator[dict[str, str]]:
     """Names of a migrated PostgreSQL database, and of one with the sample films."""
     names = {kind: f"template_{kind}_{uuid4().hex[:12]}" for kind in ("migrated", "sample")}
     for kind, name in names.items():
-        _run(_execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE template0"))
-        _run(_migrated(_named(postgres_server, name), sample=kind == "sample"))
+        run_apart(execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE template0"))
+        run_apart(migrated(named(postgres_server, name), sample=kind == "sample"))
     yield names
     for name in names.values():
-        _run(_execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+        run_apart(execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(params=DIALECTS)
@@ -119,12 +125,6 @@ async def embedded(sqlite_templates: dict[str, Path], tmp_path: Path) -> AsyncIt
         yield server
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end in a thread: a fixture may be asked for from inside a running loop."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
-
-
 async def _copy(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> AsyncIterator[str]:
     if request.param == "sqlite":
         file = tmp_path / "test.db"
@@ -133,36 +133,8 @@ async def _copy(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> As
         return
     server: str = request.getfixturevalue("postgres_server")
     template: str = request.getfixturevalue("postgres_templates")[kind]
-    async for url in _postgres_copy(server, template):
+    async with postgres_copy(server, template) as url:
         yield url
-
-
-async def _postgres_copy(server: str, template: str) -> AsyncIterator[str]:
-    name = f"test_{uuid4().hex}"
-    await _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _named(server, name)
-    await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def _migrated(url: str, *, sample: bool) -> None:
-    await migrate.upgrade(url)
-    if sample:
-        database = Database(url)
-        await load_sample(database, read_sample_films(), utc_now)
-        await database.close()
-
-
-async def _execute(server: str, statement: str) -> None:
-    url = make_url(server).set(drivername="postgresql")
-    connection = await asyncpg.connect(url.render_as_string(hide_password=False))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def _named(server: str, database: str) -> str:
-    return make_url(server).set(database=database).render_as_string(hide_password=False)
 
 
 def _with_driver(url: str) -> str:

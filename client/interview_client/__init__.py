@@ -41,6 +41,7 @@ from .errors import (
 )
 from .events import TERMINAL, StreamEnded, kind_of
 from .paging import Page, PageIterator
+from .tls import Tls
 
 __all__ = [
     "TERMINAL",
@@ -75,6 +76,7 @@ __all__ = [
     "ResourceExhausted",
     "ServerDraining",
     "StreamEnded",
+    "Tls",
     "TokenExpired",
     "TokenRevoked",
     "TokenStore",

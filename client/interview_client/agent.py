@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from .calls import Calls, bearer
 from .chat import ChatSession
-from .events import EventReader
+from .events import CallEnd, EventReader
 from .generated.interview.agent.v1 import (
     Agent,
     AskRequest,
@@ -97,7 +97,7 @@ class AgentCalls:
             timeout=Methods.RUN_TURN.default_timeout if timeout is None else timeout,
             metadata=await self._calls.metadata(),
         )
-        reader = EventReader(call, after_sequence=after_sequence)
+        reader = EventReader(call, CallEnd(call), after_sequence=after_sequence)
         try:
             while (event := await reader.next()) is not None:
                 yield event

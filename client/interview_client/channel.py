@@ -16,6 +16,13 @@ KEEPALIVE_MS = 30_000
 
 PING_TIMEOUT_MS = 10_000
 
+FIRST_RECONNECT_MS = 100
+"""A process of a server that dies may take one connection more and drop it. The default pause
+after that, 1 s, is longer than all repetitions of a call together."""
+
+LONGEST_RECONNECT_MS = 10_000
+"""So long after a server is back its last caller has noticed, not after the default 2 min."""
+
 
 def service_config(health_service: str | None = None) -> str:
     """Return the service config as JSON: retries of calls that may be repeated, upper timeouts.
@@ -46,6 +53,8 @@ def open_channel(
     arguments: dict[str, str | int] = {
         "grpc.service_config": service_config(health_service),
         "grpc.enable_retries": 1,
+        "grpc.initial_reconnect_backoff_ms": FIRST_RECONNECT_MS,
+        "grpc.max_reconnect_backoff_ms": LONGEST_RECONNECT_MS,
         "grpc.keepalive_time_ms": KEEPALIVE_MS,
         "grpc.keepalive_timeout_ms": PING_TIMEOUT_MS,
         # The keepalive timeout alone is not looked at by every version of the core.

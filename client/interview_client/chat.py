@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from .calls import CredentialSource
 from .errors import InterviewError, error_of_status
-from .events import TERMINAL, EventReader, StreamEnded, kind_of
+from .events import TERMINAL, CallEnd, EventReader, StreamEnded, kind_of
 from .frames import ChatCall, FrameWriter
 from .generated.google.rpc import Status
 from .generated.interview.agent.v1 import (
@@ -37,8 +37,9 @@ class ChatSession:
     ) -> None:
         self._token = token
         self._source = source
-        self._reader = EventReader(call, after_sequence=after_sequence, notice=self._notice)
-        self._writer = FrameWriter(call)
+        end = CallEnd(call)
+        self._reader = EventReader(call, end, after_sequence=after_sequence, notice=self._notice)
+        self._writer = FrameWriter(call, end)
         self._held: deque[ChatResponse] = deque()
         self._renewals: set[asyncio.Task[None]] = set()
         self.ready = SessionReady()

@@ -39,10 +39,11 @@ class InterviewClient:
     ) -> None:
         """Prepare a connection; the first call makes it.
 
-        `tls`: True trusts the system's certificate authorities, credentials say whom to trust;
-        False sends everything in the clear, tokens too. `token_store` keeps the tokens beyond
-        this client. `health_service`: with several servers behind `target`, leave out those
-        whose health service of this name ("" is the whole server) does not serve.
+        `tls`: True trusts the certificate authorities that come with gRPC, credentials say whom
+        to trust (`Tls` makes them of files); False sends everything in the clear, tokens too.
+        `token_store` keeps the tokens beyond this client. `health_service`: with several
+        servers behind `target`, leave out those whose health service of this name ("" is the
+        whole server) does not serve.
         """
         credentials = grpc.ssl_channel_credentials() if tls is True else (tls or None)
         self.channel: aio.Channel = open_channel(

@@ -1,16 +1,18 @@
 """Reading a stream of chat events: one task, a bounded queue, each event once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import betterproto2
 import grpc
 from grpc import aio
 
-from .errors import Unavailable, error_of_call
+from .errors import InterviewError, Unavailable, error_of_call
 from .generated.interview.agent.v1 import ChatRequest, ChatResponse, RunTurnRequest
 
+T = TypeVar("T")
 EventCall = (
     aio.UnaryStreamCall[RunTurnRequest, ChatResponse]
     | aio.StreamStreamCall[ChatRequest, ChatResponse]
@@ -32,6 +34,44 @@ def kind_of(event: ChatResponse) -> str:
     return betterproto2.which_one_of(event, "event")[0]
 
 
+class CallEnd:
+    """What a call ended with, kept at the moment when it ends.
+
+    Asking later is too late: a write that meets the end of its call makes grpc.aio replace what
+    the server said by INTERNAL.
+    """
+
+    def __init__(self, call: EventCall) -> None:
+        self._call = call
+        self._code: grpc.StatusCode | None = None
+        self._error: InterviewError | None = None
+        call.add_done_callback(self._keep)
+
+    async def error(self) -> InterviewError | None:
+        """Wait for the end and return its typed error; None where the call ended well."""
+        await self._call.code()
+        return self._error
+
+    def _keep(self, call: EventCall) -> None:
+        if self._code is not None:
+            return
+        self._code = _at_once(call.code())
+        if self._code is not grpc.StatusCode.OK:
+            trailers, text = _at_once(call.trailing_metadata()), _at_once(call.details())
+            failure = aio.AioRpcError(self._code, aio.Metadata(), trailers, text)
+            self._error = error_of_call(failure, idempotent=False)
+
+
+def _at_once(answer: Coroutine[Any, Any, T]) -> T:
+    """Return a coroutine's result; for the questions to a call that do not wait once it is over."""
+    try:
+        answer.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise RuntimeError("the call is not over")
+
+
 @dataclass(frozen=True, slots=True)
 class _End:
     error: Exception | None
@@ -48,12 +88,14 @@ class EventReader:
     def __init__(
         self,
         call: EventCall,
+        end: CallEnd,
         *,
         after_sequence: int = 0,
         notice: Callable[[ChatResponse], None] | None = None,
     ) -> None:
         self.last_sequence = after_sequence
         self._call = call
+        self._call_end = end
         self._notice = notice
         self._queue: asyncio.Queue[ChatResponse | _End] = asyncio.Queue(QUEUED_EVENTS)
         self._end: _End | None = None
@@ -89,8 +131,8 @@ class EventReader:
                     break
                 if self._is_new(event):
                     await self._queue.put(event)
-        except aio.AioRpcError as failure:
-            error = error_of_call(failure, idempotent=False)
+        except aio.AioRpcError:
+            error = await self._call_end.error()
         except Exception as failure:  # noqa: BLE001  # not lost: the consumer gets it
             error = failure
         await self._queue.put(_End(error))
@@ -104,14 +146,3 @@ class EventReader:
         if self._notice is not None:
             self._notice(event)
         return True
-
-
-async def reason_of_end(call: EventCall) -> Exception:
-    """Return the typed error of a call that has ended, StreamEnded if it ended well."""
-    code = await call.code()
-    if code is grpc.StatusCode.OK:
-        return StreamEnded("the stream has ended")
-    failure = aio.AioRpcError(
-        code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-    )
-    return error_of_call(failure, idempotent=False)

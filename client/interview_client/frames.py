@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from grpc import aio
 
-from .events import StreamEnded, reason_of_end
+from .events import CallEnd, StreamEnded
 from .generated.interview.agent.v1 import ChatRequest, ChatResponse
 
 ChatCall = aio.StreamStreamCall[ChatRequest, ChatResponse]
@@ -34,8 +34,9 @@ class FrameWriter:
     may be.
     """
 
-    def __init__(self, call: ChatCall) -> None:
+    def __init__(self, call: ChatCall, end: CallEnd) -> None:
         self._call = call
+        self._end = end
         self._queue: asyncio.Queue[_Outgoing] = asyncio.Queue()
         self._closed = False
         self._task = asyncio.create_task(self._write())
@@ -69,7 +70,7 @@ class FrameWriter:
             try:
                 await self._write_one(outgoing.frame)
             except (aio.AioRpcError, asyncio.InvalidStateError):
-                outgoing.fail(await reason_of_end(self._call))
+                outgoing.fail(await self._end.error() or StreamEnded("the stream has ended"))
             except asyncio.CancelledError:
                 outgoing.fail(StreamEnded("the stream was closed"))
                 raise

@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from server.core.errors import DomainError
+from server.core.errors import DomainError, WrongState
 from server.generated.interview.agent.v1 import agent_service_pb2, chat_pb2, resources_pb2
-from server.rpc.status import domain_error_of
+from server.rpc.details import domain_error_of
 
 
 class Answer:
@@ -64,14 +64,11 @@ class Answer:
                 reason="SERVER_DRAINING",
             )
         # Whoever asked went away, and now repeats the call: that must not look like an outage.
-        return DomainError(
+        return WrongState(
             "this question was cancelled before its answer; ask again with a new request_id",
-            reason="WRONG_STATE",
-            metadata={
-                "resource_name": self._turn.name,
-                "state": "CANCELLED",
-                "allowed_states": "COMPLETED",
-            },
+            self._turn.name,
+            "CANCELLED",
+            ("COMPLETED",),
         )
 
     def _end(self, response: chat_pb2.ChatResponse) -> None:

@@ -22,8 +22,8 @@ from server.core.clock import Clock
 from server.core.errors import DomainError, FieldViolation, Unauthenticated, ValidationFailed
 from server.core.principal import Principal
 from server.generated.interview.agent.v1 import chat_pb2
+from server.rpc.details import rich_status
 from server.rpc.drain import server_draining
-from server.rpc.status import rich_status
 from server.rpc.well_known import duration, timestamp
 
 _LATER_FRAMES = "user_message, cancel_turn, ping, refresh_credential and end_session"
@@ -43,12 +43,14 @@ class ChatStream:
         clock: Clock,
         authenticate: Callable[[str], Principal],
         request_id: str,
+        draw_turn: Callable[[Principal], None],
     ) -> None:
         self._live = live
         self._principal = principal
         self._clock = clock
         self._authenticate = authenticate
         self._request_id = request_id
+        self._draw_turn = draw_turn
         self._renewed = asyncio.Event()
 
     async def read(self, frames: AsyncIterator[chat_pb2.ChatRequest]) -> None:
@@ -137,6 +139,7 @@ class ChatStream:
     def _user_message(self, frame: chat_pb2.ChatRequest) -> None:
         message = frame.user_message
         turn_id = check_user_message(message)
+        self._draw_turn(self._principal)
         fresh = self._live.conversation.submit(
             turn_id,
             message.text,

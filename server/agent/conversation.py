@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
+from time import perf_counter
 from uuid import UUID
 
 from structlog.typing import FilteringBoundLogger
@@ -21,7 +22,8 @@ from server.agent.events import (
 )
 from server.agent.publisher import Publisher
 from server.agent.turn import TurnRun
-from server.core.errors import DomainError
+from server.core.errors import DomainError, WrongState
+from server.core.telemetry import Telemetry
 
 
 class BusyPolicy(StrEnum):
@@ -43,12 +45,14 @@ class Conversation:
         *,
         new_id: Callable[[], str],
         log: FilteringBoundLogger,
+        telemetry: Telemetry,
     ) -> None:
         self._session = session
         self._engine = engine
         self._publisher = publisher
         self._new_id = new_id
         self._log = log
+        self._telemetry = telemetry
         self._waiting: deque[TurnRun] = deque()
         self._running: TurnRun | None = None
         self._interrupting: TurnRun | None = None
@@ -78,8 +82,8 @@ class Conversation:
         """Take a user's message; False where this very turn is known already.
 
         Raises:
-            DomainError: TURN_ID_REUSED (other text), TURN_IN_PROGRESS or TURN_QUEUE_FULL;
-                WRONG_STATE where the stream takes no more turns.
+            DomainError: TURN_ID_REUSED (other text), TURN_IN_PROGRESS or TURN_QUEUE_FULL.
+            WrongState: the stream takes no more turns.
         """
         if known := next((turn for turn in self._session.turns if turn.turn_id == turn_id), None):
             if known.user_text != text:
@@ -157,9 +161,18 @@ class Conversation:
                 await self._arrived.wait()
             self._running = self._waiting.popleft()
             try:
-                await self._running.run()
+                await self._run(self._running)
             finally:
                 self._running = None
+
+    async def _run(self, run: TurnRun) -> None:
+        started = perf_counter()
+        with self._telemetry.scope():
+            try:
+                await run.run()
+            finally:
+                agent, seconds = self._session.active_agent, perf_counter() - started
+                self._telemetry.turn(agent, seconds, run.turn.state)
 
     def publish_end(self) -> None:
         """Say that the session ended, behind everything else."""
@@ -178,14 +191,11 @@ class Conversation:
 
     def _check_open(self) -> None:
         if self._closing:
-            raise DomainError(
+            raise WrongState(
                 "this stream is ending and takes no more turns; resume the session on a new one",
-                reason="WRONG_STATE",
-                metadata={
-                    "resource_name": self._session.name,
-                    "state": "CLOSING",
-                    "allowed_states": "IDLE,RUNNING",
-                },
+                self._session.name,
+                "CLOSING",
+                ("IDLE", "RUNNING"),
             )
 
     def _check_busy(self, policy: BusyPolicy, active: TurnRun | None) -> None:

@@ -223,7 +223,7 @@ class ChatEngine(Protocol):
         the model down: at most a few dozen events wait.
 
         Raises:
-            DomainError: MODEL_UNAVAILABLE, TURN_TIMEOUT, TURN_BUDGET_EXHAUSTED,
+            DomainError: MODEL_UNAVAILABLE, RATE_LIMITED, TURN_TIMEOUT, TURN_BUDGET_EXHAUSTED,
                 CONTENT_BLOCKED, or what the catalogue raised where no tool can answer it.
         """
         ...

@@ -17,6 +17,7 @@ from server.agent.mapping import response_message
 from server.agent.publisher import DELTA_INTERVAL, Publisher
 from server.core.clock import Clock
 from server.core.errors import DomainError
+from server.core.telemetry import Telemetry
 from server.generated.interview.agent.v1 import chat_pb2
 from server.rpc.well_known import timestamp
 
@@ -101,7 +102,7 @@ class LiveSession:
     stopped, no task is left, and what had happened is stored.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a stream is made of, nearly all of it by name
         self,
         session: Session,
         engine: ChatEngine,
@@ -110,6 +111,7 @@ class LiveSession:
         clock: Clock,
         new_id: Callable[[], str],
         log: FilteringBoundLogger,
+        telemetry: Telemetry,
         request_id: str,
         delta_interval: timedelta | None = None,
     ) -> None:
@@ -119,7 +121,9 @@ class LiveSession:
         self._clock = clock
         self._request_id = request_id
         self._publisher = Publisher(session, self._deliver, clock, delta_interval or DELTA_INTERVAL)
-        self.conversation = Conversation(session, engine, self._publisher, new_id=new_id, log=log)
+        self.conversation = Conversation(
+            session, engine, self._publisher, new_id=new_id, log=log, telemetry=telemetry
+        )
         self.sent_sequence = session.last_sequence
         """The last event that was stored and handed to the stream."""
         self.final_error: Exception | None = None

@@ -8,7 +8,7 @@ from google.protobuf.struct_pb2 import Struct
 from server.agent import engine, events
 from server.agent.domain import Session, SessionOptions
 from server.generated.interview.agent.v1 import chat_pb2, resources_pb2
-from server.rpc.status import rich_status
+from server.rpc.details import rich_status
 from server.rpc.well_known import duration, timestamp
 
 _FINISH = {

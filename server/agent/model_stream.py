@@ -102,7 +102,8 @@ class ModelStream(Protocol):
         Closing the generator ends the call at once.
 
         Raises:
-            DomainError: MODEL_UNAVAILABLE; its text holds nothing of the model's own words.
+            DomainError: MODEL_UNAVAILABLE, or RATE_LIMITED where its provider allows no more
+                right now; the text holds nothing of the model's own words.
         """
         ...
 

@@ -17,39 +17,50 @@ from server.agent.models import ChatEvent, ChatSession, ChatTurn
 from server.core.clock import Clock
 from server.core.errors import DomainError
 from server.database.engine import Database, WriteSession
+from server.database.names import named
 
 # A foreign key's column learns its type from the table that it points to, which may not be
 # known yet.
 _SESSION_ID = bindparam("session_id", type_=Uuid())
 _LAST_EVENT = select(func.max(ChatEvent.sequence)).where(ChatEvent.session_id == _SESSION_ID)
-_SESSION = select(ChatSession.__table__, _LAST_EVENT.scalar_subquery().label("last_event")).where(
-    ChatSession.session_id == _SESSION_ID,
-    ChatSession.owner_id == bindparam("owner_id", type_=Uuid()),
+_SESSION = named(
+    "chat_sessions.get",
+    select(ChatSession.__table__, _LAST_EVENT.scalar_subquery().label("last_event")).where(
+        ChatSession.session_id == _SESSION_ID,
+        ChatSession.owner_id == bindparam("owner_id", type_=Uuid()),
+    ),
 )
-_TURNS = (
-    select(ChatTurn.__table__).where(ChatTurn.session_id == _SESSION_ID).order_by(ChatTurn.position)
+_TURNS = named(
+    "chat_turns.list",
+    select(ChatTurn.__table__)
+    .where(ChatTurn.session_id == _SESSION_ID)
+    .order_by(ChatTurn.position),
 )
-_PAYLOADS = (
+_PAYLOADS = named(
+    "chat_events.list",
     select(ChatEvent.payload)
     .where(ChatEvent.session_id == _SESSION_ID, ChatEvent.sequence > bindparam("after"))
     .order_by(ChatEvent.sequence)
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit")),
 )
-_ADVANCE = (
+_ADVANCE = named(
+    "chat_sessions.advance",
     update(ChatSession)
     .where(ChatSession.session_id == bindparam("of_session"))
     .values(
         last_sequence=bindparam("last"),
         active_agent=bindparam("agent"),
         update_time=bindparam("now"),
-    )
+    ),
 )
-_END = (
+_END = named(
+    "chat_sessions.end",
     update(ChatSession)
     .where(ChatSession.session_id == bindparam("of_session"))
-    .values(end_time=bindparam("now"))
+    .values(end_time=bindparam("now")),
 )
-_ADD_EVENTS = insert(ChatEvent)
+_ADD_SESSION = named("chat_sessions.add", insert(ChatSession))
+_ADD_EVENTS = named("chat_events.add", insert(ChatEvent))
 
 
 class SqlSessions:
@@ -63,18 +74,15 @@ class SqlSessions:
 
     async def create(self, session: Session) -> bool:
         """Insert a session; False where its id is taken."""
+        row = {
+            "session_id": session.session_id,
+            "owner_id": session.owner_id,
+            "config": _options_json(session.options),
+            "create_time": session.create_time,
+            "update_time": session.update_time,
+        }
         try:
-            async with self._database.write() as write:
-                await write.execute(
-                    insert(ChatSession),
-                    {
-                        "session_id": session.session_id,
-                        "owner_id": session.owner_id,
-                        "config": _options_json(session.options),
-                        "create_time": session.create_time,
-                        "update_time": session.update_time,
-                    },
-                )
+            await self._database.transaction(lambda write: write.execute(_ADD_SESSION, row))
         except IntegrityError:
             return False
         return True
@@ -122,19 +130,22 @@ class SqlSessions:
         ]
         # Of several changes of one turn the last counts.
         turns = {event.turn_id: event.change for event in events if event.change is not None}
+
+        async def work(write: WriteSession) -> None:
+            # One row alone, the piece of text that is most batches, costs half of a list.
+            await write.execute(_ADD_EVENTS, rows if len(rows) > 1 else rows[0])
+            for turn_id, change in turns.items():
+                if turn_id is not None:
+                    row = self._turn_row(session.session_id, turn_id, change)
+                    await write.execute(self._put_turn, row)
+            if turns:
+                await self._advance(write, session, events[-1].sequence)
+            if any(isinstance(event.event, SessionEnded) for event in events):
+                ended = {"of_session": session.session_id, "now": self._clock()}
+                await write.execute(_END, ended)
+
         try:
-            async with self._database.write() as write:
-                # One row alone, the piece of text that is most batches, costs half of a list.
-                await write.execute(_ADD_EVENTS, rows if len(rows) > 1 else rows[0])
-                for turn_id, change in turns.items():
-                    if turn_id is not None:
-                        row = self._turn_row(session.session_id, turn_id, change)
-                        await write.execute(self._put_turn, row)
-                if turns:
-                    await self._advance(write, session, events[-1].sequence)
-                if any(isinstance(event.event, SessionEnded) for event in events):
-                    ended = {"of_session": session.session_id, "now": self._clock()}
-                    await write.execute(_END, ended)
+            await self._database.transaction(work)
         except IntegrityError:
             # Numbers have no holes, so whoever else writes has used the next one.
             raise DomainError(
@@ -188,7 +199,7 @@ def _put_turn(dialect_insert: Any) -> Executable:
         index_elements=[ChatTurn.session_id, ChatTurn.turn_id],
         set_={name: row.excluded[name] for name in changing},
     )
-    return statement
+    return named("chat_turns.put", statement)
 
 
 def _storable(text: str) -> str:

@@ -31,6 +31,7 @@ from server.agent.sessions import Sessions
 from server.core.clock import Clock
 from server.core.errors import FieldViolation, ValidationFailed
 from server.core.principal import Principal
+from server.core.telemetry import Telemetry
 from server.generated.interview.agent.v1 import agent_service_pb2, chat_pb2, resources_pb2
 from server.rpc.call import Call
 from server.rpc.well_known import duration, timestamp
@@ -42,7 +43,8 @@ REPLAY_BATCH = 200
 class ChatParts:
     """What every stream needs.
 
-    `engine` returns the engine, or raises MODEL_UNAVAILABLE while it is being loaded.
+    `engine` returns the engine, or raises MODEL_UNAVAILABLE while it is being loaded;
+    `draw_turn` raises RATE_LIMITED where the caller begins turns faster than it may.
     """
 
     engine: Callable[[], ChatEngine]
@@ -53,6 +55,8 @@ class ChatParts:
     draining: asyncio.Event
     grace: timedelta
     log: FilteringBoundLogger
+    telemetry: Telemetry
+    draw_turn: Callable[[Principal], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ class AgentServicer:
             clock=self._parts.clock,
             new_id=lambda: str(self._parts.new_uuid()),
             log=self._parts.log,
+            telemetry=self._parts.telemetry,
             request_id=call.request_id,
             delta_interval=options.delta_interval.ToTimedelta() or None,
         )
@@ -187,6 +192,7 @@ class AgentServicer:
             clock=parts.clock,
             authenticate=parts.authenticate,
             request_id=call.request_id,
+            draw_turn=parts.draw_turn,
         )
         live.run(stream.read(requests))
         live.run(stream.watch_credential())

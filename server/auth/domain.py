@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Final, Protocol
 from uuid import UUID
 
+from server.core.clock import rfc3339
 from server.core.errors import Unauthenticated
 
 ACTIVE: Final = "active"
@@ -185,8 +186,3 @@ def token_revoked(revoke_time: datetime) -> Unauthenticated:
         reason="TOKEN_REVOKED",
         metadata={"revoked_at": rfc3339(revoke_time)},
     )
-
-
-def rfc3339(moment: datetime) -> str:
-    """Write a moment in UTC to the second: `2026-01-31T12:00:00Z`."""
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

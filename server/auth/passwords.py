@@ -1,11 +1,10 @@
-"""Password hashes: bcrypt in two threads of its own, never on the event loop."""
+"""Password hashes: bcrypt in threads of its own, never on the event loop."""
 
 import asyncio
 import re
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import bcrypt
@@ -19,8 +18,6 @@ MIN_CHARACTERS: Final = 15
 MAX_BYTES: Final = 72
 """bcrypt reads no further: a longer password is refused, never cut."""
 
-_THREADS: Final = 2
-_WAITING: Final = 16
 _COSTS: Final = range(4, 17)
 _STORED = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
 
@@ -28,26 +25,23 @@ _STORED = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
 class Passwords:
     """Makes and checks bcrypt hashes.
 
-    `cost` is the binary logarithm of the number of rounds. Two hashes run at a time and 16
-    wait; the next is refused with RATE_LIMITED, because an attempt that waits longer than
-    its caller only burns a core.
+    `cost` is the binary logarithm of the number of rounds; as many hashes as there are `threads`
+    run at a time, the others wait. Who limits how many callers there are at a time limits the
+    hashes with it: a call does not end before its hash does, not even one that is cancelled.
     """
 
-    def __init__(self, cost: int = 12, *, log: FilteringBoundLogger) -> None:
+    def __init__(self, cost: int = 12, *, log: FilteringBoundLogger, threads: int = 2) -> None:
         if cost not in _COSTS:
             raise ValueError(f"the bcrypt cost must be from {_COSTS[0]} to {_COSTS[-1]}")
         self._cost = cost
         self._log = log
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bcrypt")
-        self._lock = Lock()
-        self._unfinished = 0
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
 
     async def hash(self, password: str) -> str:
         """Return the hash of a new password.
 
         Raises:
-            DomainError: PASSWORD_POLICY for a password that must not be used, RATE_LIMITED
-                when too many hashes wait.
+            DomainError: PASSWORD_POLICY for a password that must not be used.
         """
         secret = _checked(password)
         return (await self._run(lambda: bcrypt.hashpw(secret, self._salt()))).decode("ascii")
@@ -57,9 +51,6 @@ class Passwords:
 
         Whatever is wrong, exactly one hash is computed, so the time tells a caller nothing.
         `subject` names the user in the alarm about a stored hash that is none.
-
-        Raises:
-            DomainError: RATE_LIMITED when too many hashes wait.
         """
         secret = _secret(password)
         if stored_hash is not None and not _is_hash(stored_hash):
@@ -94,19 +85,18 @@ class Passwords:
         self._log.error("stored_password_hash_unusable", subject=subject)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        with self._lock:
-            if self._unfinished >= _THREADS + _WAITING:
-                raise _too_many()
-            self._unfinished += 1
         job = self._threads.submit(work)
-        # Counted down when the thread is done, not when the caller stops waiting: a hash
-        # whose caller is gone still holds its thread.
-        job.add_done_callback(self._count_down)
-        return await asyncio.wrap_future(job)
-
-    def _count_down(self, _job: Future[T]) -> None:
-        with self._lock:
-            self._unfinished -= 1
+        answer = asyncio.wrap_future(job)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            # A hash that runs cannot be stopped. Its caller stays with it, or a crowd that comes
+            # and goes would have more hashes waiting than callers.
+            job.cancel()
+            while not answer.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({answer})
+            raise
 
 
 def _secret(password: str) -> bytes | None:
@@ -144,13 +134,4 @@ def _against_policy(rule: str, description: str) -> DomainError:
         reason="PASSWORD_POLICY",
         metadata={"rule": rule},
         violations=[FieldViolation("password", description)],
-    )
-
-
-def _too_many() -> DomainError:
-    return DomainError(
-        "too many people sign in at once; try again shortly",
-        reason="RATE_LIMITED",
-        metadata={"bucket": "login", "limit": str(_THREADS + _WAITING)},
-        retry_delay=timedelta(seconds=1),
     )

@@ -41,40 +41,50 @@ class AuthRepository:
     async def add_user(self, account: Account) -> bool:
         """Store a user with roles; False when the address is taken."""
         user = account.user
+
+        async def work(write: WriteSession) -> None:
+            await write.execute(sql.ADD_USER, _user_values(account))
+            roles = [{"user_id": user.user_id, "role": role} for role in user.roles]
+            if roles:
+                await write.execute(sql.ADD_ROLE, roles)
+
         try:
-            async with self._database.write() as session:
-                await session.execute(sql.ADD_USER, _user_values(account))
-                roles = [{"user_id": user.user_id, "role": role} for role in user.roles]
-                if roles:
-                    await session.execute(sql.ADD_ROLE, roles)
+            await self._database.transaction(work)
         except IntegrityError:
             return False
         return True
 
     async def grant_role(self, user_id: UUID, role: str, now: datetime) -> None:
         """Give a user a role; one the user has already stays."""
-        async with self._database.write() as session:
+
+        async def work(write: WriteSession) -> None:
             # The update comes first: it holds the user's row, so that two who grant the same
             # role take turns.
-            await session.execute(sql.TOUCH_USER, {"owner": user_id, "at": now})
-            if await session.first(sql.HAS_ROLE, {"owner": user_id, "wanted": role}) is None:
-                await session.execute(sql.ADD_ROLE, {"user_id": user_id, "role": role})
+            await write.execute(sql.TOUCH_USER, {"owner": user_id, "at": now})
+            if await write.first(sql.HAS_ROLE, {"owner": user_id, "wanted": role}) is None:
+                await write.execute(sql.ADD_ROLE, {"user_id": user_id, "role": role})
+
+        await self._database.transaction(work)
 
     async def set_password(
         self, user_id: UUID, password_hash: str, now: datetime
     ) -> Sequence[UUID]:
         """Replace the hash, end every session of the user and return those that ended."""
-        async with self._database.write() as session:
-            await session.execute(
+
+        async def work(write: WriteSession) -> Sequence[UUID]:
+            await write.execute(
                 sql.SET_PASSWORD, {"owner": user_id, "new_hash": password_hash, "at": now}
             )
-            return await _revoke_all(session, user_id, now)
+            return await _revoke_all(write, user_id, now)
+
+        return await self._database.transaction(work)
 
     async def open_session(
         self, session: LoginSession, token: NewRefreshToken, password_hash: str
     ) -> bool:
         """Store a session with its first token and note the time of the sign-in."""
-        async with self._database.write() as write:
+
+        async def work(write: WriteSession) -> bool:
             noted = await write.execute(
                 sql.NOTE_LOGIN,
                 {
@@ -89,12 +99,15 @@ class AuthRepository:
             await write.execute(sql.ADD_TOKEN, _token_values(token, session, parent_hash=None))
             return True
 
+        return await self._database.transaction(work)
+
     async def rotate(
         self, used_hash: bytes, successor: NewRefreshToken
     ) -> SignedIn | RefreshRefused:
         """Exchange a token for its successor, for at most one of any number of callers."""
         now = successor.create_time
-        async with self._database.write() as write:
+
+        async def work(write: WriteSession) -> SignedIn | RefreshRefused:
             used = await write.execute(sql.USE_TOKEN, {"hash": used_hash, "at": now})
             row = await write.first(sql.SESSION_OF_TOKEN, {"hash": used_hash})
             if used.rowcount != 1 or row is None:
@@ -110,6 +123,8 @@ class AuthRepository:
             await write.execute(sql.ADD_TOKEN, _token_values(successor, session, used_hash))
             return SignedIn(_user(row), session)
 
+        return await self._database.transaction(work)
+
     async def find_signed_in(self, user_id: UUID, session_id: UUID) -> SignedIn | None:
         """Return the user's session, ended or not."""
         row = await self._database.read.first(
@@ -119,13 +134,15 @@ class AuthRepository:
 
     async def revoke_session(self, session_id: UUID, now: datetime) -> None:
         """End one session; one that has ended stays as it is."""
-        async with self._database.write() as write:
+
+        async def work(write: WriteSession) -> None:
             await write.execute(sql.REVOKE_SESSION, {"session": session_id, "at": now})
+
+        await self._database.transaction(work)
 
     async def revoke_sessions_of(self, user_id: UUID, now: datetime) -> Sequence[UUID]:
         """End every session of a user and return those that ended now."""
-        async with self._database.write() as write:
-            return await _revoke_all(write, user_id, now)
+        return await self._database.transaction(lambda write: _revoke_all(write, user_id, now))
 
 
 async def _revoke_all(write: WriteSession, user_id: UUID, now: datetime) -> Sequence[UUID]:

@@ -113,7 +113,6 @@ class SignIn:
         Raises:
             Unauthenticated: LOGIN_FAILED; the same for an unknown user, a wrong password and
                 a user who is barred.
-            DomainError: RATE_LIMITED when too many sign in at once.
         """
         account = await self._repository.find_account(folded_email(email))
         stored_hash = account.password_hash if account and account.user.state == ACTIVE else None

@@ -11,6 +11,7 @@ from server.auth.domain import ACTIVE
 from server.auth.models import AppUser, AppUserRole
 from server.auth.models import LoginSession as SessionRow
 from server.auth.models import RefreshToken as TokenRow
+from server.database.names import named
 
 _NOW: Final = bindparam("at", type_=AppUser.create_time.type)
 
@@ -44,32 +45,40 @@ _SIGNED_IN = select(*_USER, *_SESSION).join_from(
     AppUser, SessionRow, SessionRow.user_id == AppUser.user_id
 )
 
-ACCOUNT = select(*_USER, AppUser.password_hash).where(AppUser.email == bindparam("address"))
-USERS = select(*_USER)
-SESSION_OF_USER = _SIGNED_IN.where(
-    SessionRow.session_id == bindparam("session"), AppUser.user_id == bindparam("owner")
+ACCOUNT = named(
+    "users.find", select(*_USER, AppUser.password_hash).where(AppUser.email == bindparam("address"))
 )
-SESSION_OF_TOKEN = (
+USERS = named("users.list", select(*_USER))
+SESSION_OF_USER = named(
+    "login_sessions.get",
+    _SIGNED_IN.where(
+        SessionRow.session_id == bindparam("session"), AppUser.user_id == bindparam("owner")
+    ),
+)
+SESSION_OF_TOKEN = named(
+    "login_sessions.of_token",
     _SIGNED_IN.join(TokenRow, TokenRow.session_id == SessionRow.session_id)
     .add_columns(TokenRow.use_time)
-    .where(TokenRow.token_hash == bindparam("hash"))
+    .where(TokenRow.token_hash == bindparam("hash")),
 )
 
-ADD_USER = insert(AppUser)
-ADD_ROLE = insert(AppUserRole)
-ADD_SESSION = insert(SessionRow)
-ADD_TOKEN = insert(TokenRow)
+ADD_USER = named("users.add", insert(AppUser))
+ADD_ROLE = named("roles.add", insert(AppUserRole))
+ADD_SESSION = named("login_sessions.add", insert(SessionRow))
+ADD_TOKEN = named("refresh_tokens.add", insert(TokenRow))
 
-NOTE_LOGIN = (
+NOTE_LOGIN = named(
+    "users.note_login",
     update(AppUser)
     .where(
         AppUser.user_id == bindparam("owner"),
         AppUser.state == ACTIVE,
         AppUser.password_hash == bindparam("verified_hash"),
     )
-    .values(last_login_time=_NOW)
+    .values(last_login_time=_NOW),
 )
-USE_TOKEN = (
+USE_TOKEN = named(
+    "refresh_tokens.use",
     update(TokenRow)
     .where(
         TokenRow.token_hash == bindparam("hash"),
@@ -83,32 +92,45 @@ USE_TOKEN = (
             AppUser.state == ACTIVE,
         ),
     )
-    .values(use_time=_NOW)
+    .values(use_time=_NOW),
 )
-NOTE_REFRESH = (
+NOTE_REFRESH = named(
+    "login_sessions.note_refresh",
     update(SessionRow)
     .where(SessionRow.session_id == bindparam("session"), SessionRow.revoke_time.is_(None))
-    .values(last_refresh_time=_NOW)
+    .values(last_refresh_time=_NOW),
 )
-REVOKE_SESSION = (
+REVOKE_SESSION = named(
+    "login_sessions.revoke",
     update(SessionRow)
     .where(SessionRow.session_id == bindparam("session"), SessionRow.revoke_time.is_(None))
-    .values(revoke_time=_NOW)
+    .values(revoke_time=_NOW),
 )
-REVOKE_SESSIONS = (
+REVOKE_SESSIONS = named(
+    "login_sessions.revoke_all",
     update(SessionRow)
     .where(SessionRow.user_id == bindparam("owner"), SessionRow.revoke_time.is_(None))
-    .values(revoke_time=_NOW)
+    .values(revoke_time=_NOW),
 )
-REVOKED_AT = select(SessionRow.session_id).where(
-    SessionRow.user_id == bindparam("owner"), SessionRow.revoke_time == _NOW
+REVOKED_AT = named(
+    "login_sessions.revoked_at",
+    select(SessionRow.session_id).where(
+        SessionRow.user_id == bindparam("owner"), SessionRow.revoke_time == _NOW
+    ),
 )
-SET_PASSWORD = (
+SET_PASSWORD = named(
+    "users.set_password",
     update(AppUser)
     .where(AppUser.user_id == bindparam("owner"))
-    .values(password_hash=bindparam("new_hash"), password_change_time=_NOW, update_time=_NOW)
+    .values(password_hash=bindparam("new_hash"), password_change_time=_NOW, update_time=_NOW),
 )
-TOUCH_USER = update(AppUser).where(AppUser.user_id == bindparam("owner")).values(update_time=_NOW)
-HAS_ROLE = select(AppUserRole.role).where(
-    AppUserRole.user_id == bindparam("owner"), AppUserRole.role == bindparam("wanted")
+TOUCH_USER = named(
+    "users.touch",
+    update(AppUser).where(AppUser.user_id == bindparam("owner")).values(update_time=_NOW),
+)
+HAS_ROLE = named(
+    "roles.get",
+    select(AppUserRole.role).where(
+        AppUserRole.user_id == bindparam("owner"), AppUserRole.role == bindparam("wanted")
+    ),
 )

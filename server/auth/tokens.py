@@ -18,9 +18,9 @@ from uuid import UUID
 
 import jwt
 
-from server.auth.domain import credential_invalid, rfc3339, token_revoked
+from server.auth.domain import credential_invalid, token_revoked
 from server.auth.keys import SigningKey
-from server.core.clock import Clock
+from server.core.clock import Clock, rfc3339
 from server.core.errors import Unauthenticated
 from server.core.principal import Principal
 from server.core.roles import permissions_of

@@ -5,7 +5,6 @@ The schema gets what this service adds; no row of Pagila is written.
 
 from dataclasses import dataclass
 
-from alembic.util.exc import CommandError
 from sqlalchemy import func, select, text
 
 from server.catalogue.indexing import reindex
@@ -14,6 +13,7 @@ from server.catalogue.pagila_tables import OWN_COLUMNS, TABLES
 from server.database import migrate
 from server.database.base import Base
 from server.database.engine import Database
+from server.database.schema import SchemaRefused
 
 _COLUMNS = text(
     "SELECT c.relname, a.attname FROM pg_class c"
@@ -55,11 +55,10 @@ async def adopt(database: Database) -> Adoption:
             await migrate.adopt(database.url)
         else:
             await migrate.upgrade(database.url)
-    except CommandError as error:
-        raise AdoptionRefused(
-            f"the database is at revision {previous!r}, which is none of this program's: {error}"
-        ) from error
-    return Adoption(previous, migrate.head_revision(), await _index(database))
+    except SchemaRefused as error:
+        raise AdoptionRefused(str(error)) from error
+    revision = await migrate.verify(database.url)
+    return Adoption(previous, revision, await _index(database))
 
 
 async def holds_pagila(database: Database) -> bool:

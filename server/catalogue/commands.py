@@ -18,6 +18,7 @@ from server.catalogue.pagila_dump import DumpError
 from server.catalogue.pagila_rows import DumpSurvey, survey_dump
 from server.database import migrate
 from server.database.engine import Database, DatabaseOptions
+from server.database.schema import SchemaRefused
 
 _LONG = timedelta(minutes=10)
 BULK_OPTIONS = DatabaseOptions(
@@ -27,6 +28,7 @@ BULK_OPTIONS = DatabaseOptions(
     command_timeout=_LONG,
     statement_timeout=_LONG,
     lock_timeout=timedelta(seconds=30),
+    tries=1,
     idle_in_transaction_timeout=_LONG,
 )
 """For one caller that moves many rows and may wait, instead of many that may not."""
@@ -97,7 +99,7 @@ class ProgressBar:
             self._drawn = 0
 
 
-_EXPECTED = (adoption.AdoptionRefused, OSError, SQLAlchemyError, PostgresError)
+_EXPECTED = (adoption.AdoptionRefused, SchemaRefused, OSError, SQLAlchemyError, PostgresError)
 """Raised for what the operator can mend; anything else is a defect and shows its trace.
 
 A refused sign-in to PostgreSQL arrives as the driver's own PostgresError.

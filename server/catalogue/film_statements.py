@@ -14,6 +14,7 @@ from server.catalogue.domain import Film, Label
 from server.catalogue.models import Actor, Category, FilmActor, FilmCategory, Language
 from server.catalogue.models import Film as FilmRow
 from server.database.dialect import in_list, json_rows
+from server.database.names import named
 from server.database.types import IntegerList
 
 _FILM = FilmRow.__table__
@@ -79,19 +80,25 @@ def select_films(*, full: bool, extra: Sequence[ColumnElement[Any]] = ()) -> Sel
     )
 
 
-FILMS_BY_NUMBER = select_films(full=True).where(
-    in_list(_FILM.c.film_id, bindparam("film_ids", type_=IntegerList))
+FILMS_BY_NUMBER = named(
+    "films.get",
+    select_films(full=True).where(
+        in_list(_FILM.c.film_id, bindparam("film_ids", type_=IntegerList))
+    ),
 )
 FIRST_FILMS = {
-    full: select_films(full=full)
-    .where(_FILM.c.film_id > bindparam("after"))
-    .order_by(_FILM.c.film_id)
-    .limit(bindparam("limit"))
+    full: named(
+        "films.list",
+        select_films(full=full)
+        .where(_FILM.c.film_id > bindparam("after"))
+        .order_by(_FILM.c.film_id)
+        .limit(bindparam("limit")),
+    )
     for full in (True, False)
 }
 """Films by number, the list without filter and order."""
 
-COUNT_FILMS = select(func.count()).select_from(_FILM)
+COUNT_FILMS = named("films.count", select(func.count()).select_from(_FILM))
 
 
 def film_of(row: Sequence[Any]) -> Film:

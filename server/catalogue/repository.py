@@ -44,6 +44,7 @@ from server.catalogue.models import Language as LanguageRow
 from server.core.paging import Key, Page, PageRequest
 from server.database.dialect import SEARCH_HITS
 from server.database.engine import Database
+from server.database.names import named
 from server.database.types import TextList
 
 T = TypeVar("T")
@@ -80,24 +81,34 @@ _LANGUAGES = select(
 )
 
 
-def _page_of(statement: Select[Any], number: Any) -> Select[Any]:
-    return statement.where(number > bindparam("after")).order_by(number).limit(bindparam("limit"))
+def _page_of(name: str, statement: Select[Any], number: Any) -> Select[Any]:
+    page = statement.where(number > bindparam("after")).order_by(number).limit(bindparam("limit"))
+    return named(name, page)
 
 
-_LIST_CATEGORIES = _page_of(_CATEGORIES, CategoryRow.category_id)
-_ONE_CATEGORY = _CATEGORIES.where(CategoryRow.category_id == bindparam("number"))
-_LIST_ACTORS = _page_of(_ACTORS, ActorRow.actor_id)
-_ONE_ACTOR = _ACTORS.where(ActorRow.actor_id == bindparam("number"))
-_LIST_LANGUAGES = _page_of(_LANGUAGES, LanguageRow.language_id)
-_ONE_LANGUAGE = _LANGUAGES.where(LanguageRow.language_id == bindparam("number"))
+def _one_of(name: str, statement: Select[Any], number: Any) -> Select[Any]:
+    return named(name, statement.where(number == bindparam("number")))
 
-_NAMES = union_all(
-    select(
-        literal("title").label("kind"), _FILM.film_id.label("number"), _FILM.title.label("text")
+
+_LIST_CATEGORIES = _page_of("categories.list", _CATEGORIES, CategoryRow.category_id)
+_ONE_CATEGORY = _one_of("categories.get", _CATEGORIES, CategoryRow.category_id)
+_LIST_ACTORS = _page_of("actors.list", _ACTORS, ActorRow.actor_id)
+_ONE_ACTOR = _one_of("actors.get", _ACTORS, ActorRow.actor_id)
+_LIST_LANGUAGES = _page_of("languages.list", _LANGUAGES, LanguageRow.language_id)
+_ONE_LANGUAGE = _one_of("languages.get", _LANGUAGES, LanguageRow.language_id)
+
+_NAMES = named(
+    "names.list",
+    union_all(
+        select(
+            literal("title").label("kind"),
+            _FILM.film_id.label("number"),
+            _FILM.title.label("text"),
+        ),
+        select(literal("actor"), ActorRow.actor_id, ActorRow.first_name + " " + ActorRow.last_name),
+        select(literal("category"), CategoryRow.category_id, CategoryRow.name),
+        select(literal("language"), LanguageRow.language_id, func.rtrim(LanguageRow.name)),
     ),
-    select(literal("actor"), ActorRow.actor_id, ActorRow.first_name + " " + ActorRow.last_name),
-    select(literal("category"), CategoryRow.category_id, CategoryRow.name),
-    select(literal("language"), LanguageRow.language_id, func.rtrim(LanguageRow.name)),
 )
 
 
@@ -129,7 +140,7 @@ class SqlCatalogue:
             after = page.after[0] if page.after else 0
             rows = await self._read.all(FIRST_FILMS[full], {"after": after, "limit": page.size + 1})
             return _page([film_of(row) for row in rows], page, ordering.key)
-        statement = select_films(full=full).order_by(*ordering.clauses())
+        statement = named("films.list", select_films(full=full).order_by(*ordering.clauses()))
         if where is not None:
             statement = statement.where(compile_filter(where, self._columns))
         if page.after:
@@ -256,12 +267,13 @@ def _search(database: Database, *, full: bool) -> Select[Any]:
             | ((title == after_title) & (_FILM.film_id > bindparam("after_number")))
         )
     )
-    return (
+    return named(
+        "films.search",
         select_films(full=full, extra=[points.label("points")])
         .join(scored, scored.c.film_id == _FILM.film_id)
         .where(behind)
         .order_by(points.desc(), title, _FILM.film_id)
-        .limit(bindparam("limit"))
+        .limit(bindparam("limit")),
     )
 
 

@@ -7,6 +7,11 @@ Clock = Callable[[], datetime]
 """Returns the present moment, aware, in UTC."""
 
 
+def rfc3339(moment: datetime) -> str:
+    """Write a moment in UTC to the second: `2026-01-31T12:00:00Z`."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def utc_now() -> datetime:
     """Return the machine's time, aware, in UTC."""
     return datetime.now(UTC)

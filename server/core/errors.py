@@ -26,6 +26,29 @@ class ResourceRef:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class PreconditionViolation:
+    """One rule about the present state that the call would break, as in PreconditionFailure.
+
+    `type` is a word of the service (`RENTAL_LIMIT`), `subject` a resource's name.
+    """
+
+    type: str
+    subject: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaViolation:
+    """The limit that is used up, as in google.rpc.QuotaFailure.
+
+    `subject` is whose it is (`user:users/7`, `ip:192.0.2.1`, `server`).
+    """
+
+    subject: str
+    description: str
+
+
 class DomainError(Exception):
     """Anything that a caller may be told.
 
@@ -42,6 +65,8 @@ class DomainError(Exception):
         reason: str | None = None,
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[FieldViolation] = (),
+        preconditions: Sequence[PreconditionViolation] = (),
+        quota: QuotaViolation | None = None,
         resource: ResourceRef | None = None,
         retry_delay: timedelta | None = None,
     ) -> None:
@@ -50,6 +75,8 @@ class DomainError(Exception):
         self.reason = reason or type(self).reason
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
+        self.preconditions = tuple(preconditions)
+        self.quota = quota
         self.resource = resource
         self.retry_delay = retry_delay
 
@@ -79,6 +106,27 @@ class ResourceNotFound(DomainError):
             f"{name} does not exist",
             resource=ResourceRef(resource_type, name),
             metadata={"resource_type": resource_type, "resource_name": name},
+        )
+
+
+class WrongState(DomainError):
+    """The resource is in a state that does not allow the call; `allowed` are those that do."""
+
+    reason = "WRONG_STATE"
+
+    def __init__(
+        self,
+        message: str,
+        name: str,
+        state: str,
+        allowed: Sequence[str],
+        resource: ResourceRef | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            metadata={"resource_name": name, "state": state, "allowed_states": ",".join(allowed)},
+            preconditions=[PreconditionViolation("STATE", name, f"is {state}")],
+            resource=resource,
         )
 
 

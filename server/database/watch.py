@@ -3,14 +3,11 @@
 import asyncio
 from typing import Protocol
 
-from sqlalchemy import literal, select
-from sqlalchemy.exc import SQLAlchemyError
 from structlog.typing import FilteringBoundLogger
 
 from server.database.engine import Database
 
 INTERVAL_SECONDS = 2.0
-_PROBE = select(literal(1))
 
 
 class Report(Protocol):
@@ -35,7 +32,7 @@ async def watch_database(database: Database, report: Report, log: FilteringBound
 async def _answers(database: Database) -> bool:
     try:
         async with asyncio.timeout(INTERVAL_SECONDS):
-            await database.read.first(_PROBE)
-    except (SQLAlchemyError, OSError, TimeoutError):
+            await database.ping()
+    except Exception:  # noqa: BLE001  # whatever it is, the database does not answer
         return False
     return True

@@ -41,6 +41,8 @@ class AccessLog:
             fields["reason"] = call.reason
         if call.caller is not None:
             fields["principal"] = call.caller.name
+        if call.trace_id:
+            fields["trace_id"] = call.trace_id
         if call.messages_in > 1 or call.messages_out > 1:
             fields |= {"messages_in": call.messages_in, "messages_out": call.messages_out}
         if call.method.startswith(_QUIET):

@@ -1,32 +1,39 @@
 """The one way in and out: raw bytes to a servicer's method and its answer to raw bytes.
 
 grpc.aio itself answers a handler's exception with UNKNOWN and its text, and bytes that do
-not parse with the parser's class name; so nothing but this module meets grpc.aio. It takes
-the four call shapes, runs the interceptors of `chain`, parses, calls the method, and turns
-every error into a status of `status`.
+not parse with the parser's class name; so nothing but this module, `listener` and `messages`
+meets grpc.aio. It takes the four call shapes, runs the interceptors of `chain`, parses, calls the
+method, and turns every error into a status of `status`.
+
+Every handler reads by itself, also where the client sends one message: grpc.aio would wait
+for that message without a deadline, and would answer nothing where it never comes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from structlog.typing import FilteringBoundLogger
 
-from server.core.errors import DomainError, FieldViolation, ValidationFailed
-from server.rpc.call import Call
+from server.core.errors import DomainError
+from server.rpc.call import Call, current_call
+from server.rpc.details import one_line, rich_status
 from server.rpc.drain import server_draining
+from server.rpc.listener import Route
+from server.rpc.messages import Context, parsed, read_all, read_one, serialized, write_all
 from server.rpc.methods import Method, Shape
-from server.rpc.status import as_domain_error, code_of, one_line, rich_status
+from server.rpc.policy import CallClass, infrastructure
+from server.rpc.status import as_domain_error, code_of
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Body = Callable[[Context], Awaitable[bytes | None]]
+ASKED_ONCE = frozenset({Shape.UNARY, Shape.SERVER_STREAM})
+ANSWERED_ONCE = frozenset({Shape.UNARY, Shape.CLIENT_STREAM})
 
-WRITE_SECONDS = 20.0
-"""A client that takes nothing for so long loses its stream."""
+PROBE_SECONDS = 1.0
+"""What health watches and reflection get to end by themselves when nothing else runs."""
 
 DEADLINE_SLACK_SECONDS = 0.1
 """A call that is cut with less left than this was cut by its deadline."""
@@ -44,7 +51,19 @@ class Interceptor(Protocol):
         ...
 
 
-class Boundary(grpc.GenericRpcHandler):
+class Admission(Protocol):
+    """Who may start to work now. `leave` follows each `enter` that returned."""
+
+    async def enter(self, call: Call, method: Method) -> None:
+        """Wait for a place, or raise a DomainError."""
+        ...
+
+    def leave(self, call: Call, method: Method) -> None:
+        """Give the place back."""
+        ...
+
+
+class Boundary:
     """Routes calls to methods. `tasks` holds each running call, for the shutdown to await."""
 
     def __init__(
@@ -52,20 +71,27 @@ class Boundary(grpc.GenericRpcHandler):
         methods: Sequence[Method],
         interceptors: Sequence[Interceptor],
         *,
+        admission: Admission,
         log: FilteringBoundLogger,
         request_id: Callable[[Mapping[str, str | bytes]], str],
+        max_answer_bytes: int,
     ) -> None:
         self._methods = {method.path: method for method in methods}
         self._interceptors = tuple(interceptors)
+        self._admission = admission
         self._log = log
         self._request_id = request_id
+        self._max_answer_bytes = max_answer_bytes
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._awaited: set[asyncio.Task[Any]] = set()
         self._cutting = False
 
     async def idle(self) -> None:
-        """Wait until no call runs."""
-        while self.tasks:
-            await asyncio.wait(self.tasks)
+        """Wait until no call runs; for probes, which may be held open for nothing, not long."""
+        while self._awaited:
+            await asyncio.wait(self._awaited)
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=PROBE_SECONDS)
 
     async def cut(self, seconds: float) -> None:
         """End every call with SERVER_DRAINING and wait so long for them to clean up."""
@@ -75,79 +101,60 @@ class Boundary(grpc.GenericRpcHandler):
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=seconds)
 
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+    def routes(self) -> Mapping[str, Route]:
+        """Return what answers each path."""
+        return {path: self._route(method) for path, method in self._methods.items()}
+
+    def unknown(self) -> Route:
+        """Return what answers all other paths."""
+        return self._route(UNKNOWN_METHOD)
+
+    def _route(self, method: Method) -> Route:
+        return Route(partial(self._run, method), method.shape in ANSWERED_ONCE)
+
+    def _enter(self, method: Method, call: Call) -> None:
         """Decide by the headers alone, before a message is waited for.
 
-        A refusal is answered as a stream: it then needs no body, so a client that never
-        sends one cannot hold a place, and no bytes of a stranger are parsed.
+        So a refusal needs no message: a client that never sends one cannot hold a place, and
+        no bytes of a stranger are parsed.
         """
-        method = self._methods.get(handler_call_details.method)
-        if method is None:
-            return None
-        metadata = _headers(handler_call_details.invocation_metadata or ())
-        call = Call(method.path, metadata, self._request_id(metadata))
+        for interceptor in self._interceptors:
+            interceptor.enter(call, method)
+            call.entered += 1
+
+    async def _body(self, method: Method, call: Call, context: Context) -> bytes | None:
+        """Take the request, get a place, call the method, answer."""
+        # The place is asked for when there is something to do: a client that is slow to
+        # send must not hold one.
+        single = method.shape in ASKED_ONCE
+        raw = await read_one(context) if single else b""
+        await self._admission.enter(call, method)
         try:
-            for interceptor in self._interceptors:
-                interceptor.enter(call, method)
-                call.entered += 1
-        except Exception as error:  # noqa: BLE001  # every error becomes a status, here too
-            refusal = partial(self._run, method, call, partial(_refuse, error))
-            return grpc.stream_stream_rpc_method_handler(_streaming(refusal))
-        return self._handler(method, call)
+            request = parsed(method, call, raw) if single else read_all(method, call, context)
+            if method.shape in ANSWERED_ONCE:
+                answer = await method.function(request, call)
+                return serialized(call, answer, self._max_answer_bytes)
+            answers = method.function(request, call)
+            await write_all(call, answers, self._max_answer_bytes, context)
+        finally:
+            self._admission.leave(call, method)
+        return None
 
-    def _handler(self, method: Method, call: Call) -> "grpc.RpcMethodHandler[Any, Any]":
-        if method.shape is Shape.UNARY:
-            return grpc.unary_unary_rpc_method_handler(partial(self._unary, method, call))
-        if method.shape is Shape.SERVER_STREAM:
-            return grpc.unary_stream_rpc_method_handler(partial(self._server_stream, method, call))
-        if method.shape is Shape.CLIENT_STREAM:
-            return grpc.stream_unary_rpc_method_handler(partial(self._client_stream, method, call))
-        return grpc.stream_stream_rpc_method_handler(partial(self._bidi, method, call))
-
-    async def _unary(
-        self, method: Method, call: Call, raw: bytes, context: Context
-    ) -> bytes | None:
-        async def body(_context: Context) -> bytes:
-            return _serialized(call, await method.function(_parse(method, call, raw), call))
-
-        return await self._run(method, call, body, context)
-
-    async def _server_stream(
-        self, method: Method, call: Call, raw: bytes, context: Context
-    ) -> None:
-        async def body(context: Context) -> None:
-            answers = method.function(_parse(method, call, raw), call)
-            await _write_all(call, answers, context)
-
-        await self._run(method, call, body, context)
-
-    async def _client_stream(
-        self, method: Method, call: Call, _requests: object, context: Context
-    ) -> bytes | None:
-        async def body(context: Context) -> bytes:
-            requests = _read_all(method, call, context)
-            return _serialized(call, await method.function(requests, call))
-
-        return await self._run(method, call, body, context)
-
-    async def _bidi(self, method: Method, call: Call, _requests: object, context: Context) -> None:
-        async def body(context: Context) -> None:
-            answers = method.function(_read_all(method, call, context), call)
-            await _write_all(call, answers, context)
-
-        await self._run(method, call, body, context)
-
-    async def _run(self, method: Method, call: Call, body: Body, context: Context) -> bytes | None:
-        """Run a call's body under its deadline; whatever happens, end with a proper status."""
+    async def _run(self, method: Method, _requests: object, context: Context) -> bytes | None:
+        """Run a call under its deadline; whatever happens, end it with a proper status."""
         task = asyncio.current_task()
         assert task is not None, "grpc.aio runs every handler in a task"
+        metadata = _headers(tuple(context.invocation_metadata() or ()))
+        call = Call(method.path, metadata, self._request_id(metadata), peer=context.peer())
         self.tasks.add(task)
-        call.peer = context.peer()
+        if method.policy.call_class is not CallClass.PROBE:
+            self._awaited.add(task)
+        current_call.set(call)
         try:
-            async with asyncio.timeout(_own_deadline(method, call, context.time_remaining())):
-                answer = await body(context)
+            seconds = _own_deadline(method, call, context.time_remaining())
+            self._enter(method, call)
+            async with asyncio.timeout(seconds):
+                answer = await self._body(method, call, context)
         except asyncio.CancelledError as error:
             # Cancelled from inside, by code of ours: grpc.aio would send no status at all and
             # the client would wait for ever. Cancelled from outside: the client is gone.
@@ -155,20 +162,31 @@ class Boundary(grpc.GenericRpcHandler):
                 await self._abort(call, context, error)
             if self._cutting and not context.cancelled():
                 await self._abort(call, context, server_draining())
-            # The client's own clock may be a moment ahead of ours.
-            remaining = context.time_remaining()
-            expired = remaining is not None and remaining < DEADLINE_SLACK_SECONDS
-            call.code = grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
+            _note_end(call, context)
             raise
+        except grpc.aio.InternalError:
+            _note_end(call, context)
+            raise asyncio.CancelledError from None
         except Exception as error:  # noqa: BLE001  # nothing may leave as UNKNOWN
             await self._abort(call, context, error)
         else:
+            remaining = context.time_remaining()
+            if remaining is not None and remaining <= 0:
+                _note_end(call, context)  # the answer comes too late to be sent
             context.set_trailing_metadata((("x-request-id", call.request_id), *call.trailers))
             return answer
         finally:
             self.tasks.discard(task)
-            for interceptor in self._interceptors[call.entered - 1 :: -1] if call.entered else ():
+            self._awaited.discard(task)
+            self._leave(method, call)
+
+    def _leave(self, method: Method, call: Call) -> None:
+        """Let each step that let the call pass see its end, the innermost first."""
+        for interceptor in self._interceptors[call.entered - 1 :: -1] if call.entered else ():
+            try:
                 interceptor.leave(call, method)
+            except Exception as error:  # noqa: BLE001  # the answer stands; gRPC would tell this
+                self._log.error("step failed", request_id=call.request_id, exc_info=error)
 
     async def _abort(self, call: Call, context: Context, error: BaseException) -> NoReturn:
         told = as_domain_error(error)
@@ -178,7 +196,28 @@ class Boundary(grpc.GenericRpcHandler):
                 "call failed", method=call.method, request_id=call.request_id, exc_info=error
             )
         status = rich_status(told, call.request_id)
-        await context.abort(call.code, one_line(told.message), _error_trailers(call, told, status))
+        trailers = _error_trailers(call, told, status)
+        try:
+            await context.abort(call.code, one_line(told.message), trailers)
+        except grpc.aio.InternalError:
+            _note_end(call, context)
+            if told.reason == "SLOW_CONSUMER":
+                # No status can pass what the client does not take, but the log can tell.
+                call.reason = told.reason
+            raise asyncio.CancelledError from None
+
+
+def _note_end(call: Call, context: Context) -> None:
+    """Note that a call has ended without an answer of ours.
+
+    Its client left, its deadline passed, or gRPC answered by itself, a message that is too
+    large for instance: we are not told which, and what we send then fails with InternalError.
+    """
+    # The client's own clock may be a moment ahead of ours.
+    remaining = context.time_remaining()
+    expired = remaining is not None and remaining < DEADLINE_SLACK_SECONDS
+    call.code = grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
+    call.reason = ""
 
 
 def _headers(pairs: Sequence[tuple[str, str | bytes]]) -> dict[str, str | bytes]:
@@ -206,15 +245,17 @@ def _error_trailers(call: Call, error: DomainError, status: Message) -> tuple[An
     return (*trailers, *call.trailers)
 
 
-def _streaming(run: Callable[[Context], Awaitable[bytes | None]]) -> Callable[..., Awaitable[None]]:
-    async def handler(_requests: object, context: Context) -> None:
-        await run(context)
+async def _unknown(_requests: AsyncIterator[Message], _call: Call) -> NoReturn:
+    raise DomainError(
+        "this server has no such method; its contracts and its version may differ from yours",
+        reason="METHOD_UNKNOWN",
+    )
 
-    return handler
 
-
-async def _refuse(error: Exception, _context: Context) -> bytes | None:
-    raise error
+UNKNOWN_METHOD = Method(
+    "(unknown)", Shape.CLIENT_STREAM, Empty, _unknown, infrastructure("(unknown)")
+)
+"""Answers a path that no method has, so that such a call too has a status and a line of ours."""
 
 
 def _own_deadline(method: Method, call: Call, remaining: float | None) -> float | None:
@@ -234,45 +275,3 @@ def _own_deadline(method: Method, call: Call, remaining: float | None) -> float 
         return None
     call.deadline_seconds = seconds
     return seconds
-
-
-def _parse(method: Method, call: Call, raw: bytes) -> Message:
-    call.messages_in += 1
-    call.bytes_in += len(raw)
-    limit = method.policy.max_request_bytes
-    if limit and len(raw) > limit:
-        raise ValidationFailed([FieldViolation("message", f"must have at most {limit} bytes")])
-    try:
-        return method.request.FromString(raw)
-    except DecodeError:
-        name = method.request.DESCRIPTOR.name
-        description = f"is not a well-formed {name} (broken protobuf, or text that is not UTF-8)"
-        raise ValidationFailed([FieldViolation("message", description)]) from None
-
-
-def _serialized(call: Call, answer: Message) -> bytes:
-    raw = answer.SerializeToString()
-    call.messages_out += 1
-    call.bytes_out += len(raw)
-    return raw
-
-
-async def _read_all(method: Method, call: Call, context: Context) -> AsyncIterator[Message]:
-    # A read that is cancelled loses the message it waited for and every later one, so it
-    # has no time limit here: whoever needs one puts a queue in between.
-    while (raw := await context.read()) is not grpc.aio.EOF:
-        yield _parse(method, call, raw)
-
-
-async def _write_all(call: Call, answers: AsyncIterator[Message], context: Context) -> None:
-    async with aclosing(answers):  # type: ignore[type-var]  # servicers are async generators
-        async for answer in answers:
-            raw = _serialized(call, answer)
-            try:
-                async with asyncio.timeout(WRITE_SECONDS):
-                    await context.write(raw)
-            except TimeoutError:
-                raise DomainError(
-                    "the client reads too slowly; resume when it can keep up",
-                    reason="SLOW_CONSUMER",
-                ) from None

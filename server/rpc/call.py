@@ -3,6 +3,7 @@
 Context variables set by an inner step are gone when an outer step ends; this object is not.
 """
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
 from urllib.parse import unquote
@@ -32,6 +33,8 @@ class Call:
     trailers: list[tuple[str, str]] = field(default_factory=list)
     caller: Principal | None = None
     entered: int = 0
+    trace: object | None = None
+    trace_id: str = ""
 
     @property
     def principal(self) -> Principal:
@@ -58,3 +61,7 @@ class Call:
         """Return a header's value; empty where it is absent or binary."""
         value = self.metadata.get(key, "")
         return value if isinstance(value, str) else ""
+
+
+current_call: ContextVar[Call] = ContextVar("current_call")
+"""The call that runs in this task and in the tasks it made; nothing may be decided by it."""

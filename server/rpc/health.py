@@ -35,6 +35,11 @@ class Health:
         self._draining = False
         self._ended = False
 
+    @property
+    def serving(self) -> dict[str, bool]:
+        """Whether each name is SERVING now."""
+        return {name: state == SERVING for name, state in self._states.items()}
+
     def set(self, name: str, *, serving: bool) -> None:
         """Set one name's state; without effect once the server drains."""
         if not self._draining:
@@ -82,10 +87,12 @@ class Health:
     ) -> AsyncIterator[HealthCheckResponse]:
         """Send one name's state now and at each change; an unknown name is SERVICE_UNKNOWN."""
         sent: State | None = None
-        while not self._ended:
-            changed = self._changed
+        while True:
+            changed, ended = self._changed, self._ended
             state = self._states.get(request.service, SERVICE_UNKNOWN)
             if state != sent:
                 yield HealthCheckResponse(status=state)
                 sent = state
+            if ended:  # and what was sent is the last state
+                return
             await changed.wait()

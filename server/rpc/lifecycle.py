@@ -1,4 +1,4 @@
-"""The gRPC server of one process: its options, its start, and its orderly end."""
+"""The gRPC server of one process: its start and its orderly end."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,33 +9,12 @@ import grpc
 from server.rpc.boundary import Boundary
 from server.rpc.drain import DrainGate
 from server.rpc.health import Health
+from server.rpc.listener import Listener
+from server.rpc.options import ServerOptions
 
 CLEANUP_SECONDS = 5.0
 STOP_SECONDS = 1.0
 """For grpc itself, once no call runs any more."""
-
-_MEBIBYTE = 1024 * 1024
-SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", _MEBIBYTE),
-    ("grpc.max_send_message_length", 4 * _MEBIBYTE),
-    # Soft and hard limit alike: between the two, metadata is refused at random.
-    ("grpc.max_metadata_size", 8192),
-    ("grpc.absolute_max_metadata_size", 8192),
-    ("grpc.max_concurrent_streams", 100),
-    # Two servers on one port by accident would share its calls.
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 30_000),
-    # grpc.keepalive_timeout_ms alone has no effect: a dead peer would be kept for a minute.
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_connection_idle_ms", 15 * 60_000),
-    ("grpc.max_connection_age_ms", 30 * 60_000),
-    # Longer than any turn, so that age never cuts an answer.
-    ("grpc.max_connection_age_grace_ms", 310_000),
-    ("grpc.server_handshake_timeout_ms", 10_000),
-)
 
 
 class AddressInUse(Exception):
@@ -54,24 +33,33 @@ class GrpcServer:
     """Serves a boundary's methods until it is told to stop."""
 
     def __init__(
-        self, boundary: Boundary, health: Health, gate: DrainGate, times: DrainTimes
+        self,
+        boundary: Boundary,
+        health: Health,
+        gate: DrainGate,
+        times: DrainTimes,
+        options: ServerOptions,
     ) -> None:
         self._boundary = boundary
         self._health = health
         self._gate = gate
         self._times = times
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
-        self._server.add_generic_rpc_handlers((boundary,))
+        self._server = Listener(boundary.routes(), boundary.unknown(), options.arguments())
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen and return the port; 0 asks for a free one.
+    async def start(
+        self, host: str, port: int, credentials: grpc.ServerCredentials | None = None
+    ) -> int:
+        """Listen and return the port; 0 asks for a free one. Without credentials in the clear.
 
         Raises:
             AddressInUse: the address is taken or cannot be listened on.
         """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(address)
+            if credentials is None:
+                bound: int = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise AddressInUse(
                 f"cannot listen on {address}: another program has the port, or HOST is no"

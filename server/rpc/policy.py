@@ -5,8 +5,10 @@ Fail closed: a method without a rule, or with a rule that nobody could meet, sto
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.duration_pb2 import Duration
 
 from server.core.errors import PermissionDenied, Unauthenticated
@@ -16,6 +18,24 @@ from server.generated.interview.options.v1 import options_pb2
 
 DEFAULT_DEADLINE = timedelta(seconds=10)
 
+WRITE_BUCKET = "write"
+"""The rate bucket of a method that names none."""
+
+BUCKETS = frozenset({"read", WRITE_BUCKET, "login", "agent", "bulk"})
+
+
+class CallClass(StrEnum):
+    """What a call competes with for places. A probe competes with nothing: it always gets in."""
+
+    PROBE = "probe"
+    LOGIN = "login"
+    READ = "read"
+    WRITE = "write"
+    CHAT = "chat"
+
+
+_CLASS_OF_BUCKET = {"login": CallClass.LOGIN, "agent": CallClass.CHAT}
+
 
 class PolicyError(Exception):
     """A method's rule is missing or cannot be met: the server must not start."""
@@ -23,7 +43,11 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MethodPolicy:
-    """One method's rule. `public` asks for nobody, else `permissions` for every one of them."""
+    """One method's rule. `public` asks for nobody, else `permissions` for every one of them.
+
+    A call takes `cost` tokens from the rate bucket named `bucket`, and a caller may hold
+    `max_streams` calls of the method at a time; 0 is no limit.
+    """
 
     method: str
     public: bool
@@ -32,6 +56,10 @@ class MethodPolicy:
     max_deadline: timedelta | None
     max_request_bytes: int
     owner_field: str = ""
+    call_class: CallClass = CallClass.WRITE
+    bucket: str = ""
+    cost: int = 0
+    max_streams: int = 0
 
     def authorize(self, principal: Principal | None) -> None:
         """Let the caller pass.
@@ -68,6 +96,7 @@ def infrastructure(method: str) -> MethodPolicy:
         default_deadline=None,
         max_deadline=None,
         max_request_bytes=0,
+        call_class=CallClass.PROBE,
     )
 
 
@@ -75,7 +104,7 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
     """Read a method's `access` and `limits` options.
 
     Raises:
-        PolicyError: there is no `access`, or it names an unknown permission or field.
+        PolicyError: there is no `access`, or it names an unknown permission, field or bucket.
     """
     path = f"/{method.containing_service.full_name}/{method.name}"
     options = method.GetOptions()
@@ -86,6 +115,9 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
     rule = access.WhichOneof("rule")
     permissions = frozenset(access.permissions.all_of)
     _check(path, rule, permissions, access.owner_field, method.input_type)
+    bucket = limits.bucket or WRITE_BUCKET
+    if bucket not in BUCKETS:
+        raise PolicyError(f"{path} draws from the rate bucket {bucket}, which there is not")
     return MethodPolicy(
         path,
         public=rule == "public" and access.public,
@@ -94,7 +126,18 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
         max_deadline=_span(limits.max_deadline),
         max_request_bytes=limits.max_request_bytes,
         owner_field=access.owner_field,
+        call_class=_class_of(bucket, options.idempotency_level),
+        bucket=bucket,
+        cost=limits.cost,
+        max_streams=limits.max_streams_per_principal,
     )
+
+
+def _class_of(bucket: str, idempotency: "MethodOptions.IdempotencyLevel.ValueType") -> CallClass:
+    if bucket in _CLASS_OF_BUCKET:
+        return _CLASS_OF_BUCKET[bucket]
+    reads = idempotency == MethodOptions.NO_SIDE_EFFECTS
+    return CallClass.READ if reads else CallClass.WRITE
 
 
 def _check(

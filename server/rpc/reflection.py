@@ -4,41 +4,117 @@ The library ships v1alpha only. v1 has the same messages under another package n
 are answered by the library's servicer, and v1's descriptor is made from v1alpha's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
+from server.core.errors import DomainError, QuotaViolation
+from server.rpc.call import Call
 from server.rpc.methods import Method, Shape
-from server.rpc.policy import infrastructure
+from server.rpc.policy import MethodPolicy, infrastructure
 
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 V1 = "grpc.reflection.v1.ServerReflection"
+
+
+_LIFETIME = timedelta(seconds=60)
+"""Tools ask and leave; a stream that is held for nothing ends by itself."""
+_MAX_REQUEST_BYTES = 4096
+_MAX_STREAMS = 32
+"""At a time, of all callers together."""
+_MAX_MESSAGES = 1000
+"""Of one stream: far more than a tool needs to learn everything."""
 
 
 def reflection_methods(services: Iterable[str]) -> Sequence[Method]:
     """Return the RPCs that describe the named services, and themselves."""
     pool = descriptor_pool.Default()
     pool.Add(_v1_file())
-    servicer = aio.ReflectionServicer(  # type: ignore[no-untyped-call]  # has no annotations
-        [*services, V1, V1ALPHA], pool=_MethodsToo(pool)
+    reflection = _Reflection(
+        aio.ReflectionServicer(  # type: ignore[no-untyped-call]  # has no annotations
+            [*services, V1, V1ALPHA], pool=_MethodsToo(pool)
+        )
     )
-    paths = [f"/{service}/ServerReflectionInfo" for service in (V1, V1ALPHA)]
     return [
         Method(
-            path,
+            f"/{service}/ServerReflectionInfo",
             Shape.BIDI,
             reflection_pb2.ServerReflectionRequest,
-            servicer.ServerReflectionInfo,
-            infrastructure(path),
+            reflection.answers,
+            _policy(f"/{service}/ServerReflectionInfo"),
         )
-        for path in paths
+        for service in (V1, V1ALPHA)
     ]
+
+
+def _policy(path: str) -> MethodPolicy:
+    return replace(
+        infrastructure(path),
+        default_deadline=_LIFETIME,
+        max_deadline=_LIFETIME,
+        max_request_bytes=_MAX_REQUEST_BYTES,
+    )
+
+
+class _Reflection:
+    """The library's servicer, with an end to how much is asked of it."""
+
+    def __init__(self, servicer: aio.ReflectionServicer) -> None:
+        self._servicer = servicer
+        self._streams = 0
+
+    async def answers(
+        self, requests: AsyncIterator[reflection_pb2.ServerReflectionRequest], _call: Call
+    ) -> AsyncGenerator[Message, None]:
+        """Answer each request; what is not there is told in the answer.
+
+        Raises:
+            DomainError: TOO_MANY_STREAMS, or RATE_LIMITED behind the last message of a stream.
+        """
+        if self._streams >= _MAX_STREAMS:
+            raise _too_many_streams()
+        self._streams += 1
+        try:
+            told: Any = self._servicer.ServerReflectionInfo(requests, None)
+            async with aclosing(told) as answers:
+                number = 0
+                async for answer in answers:
+                    yield answer
+                    number += 1
+                    if number >= _MAX_MESSAGES:
+                        raise _too_many_messages()
+        finally:
+            self._streams -= 1
+
+
+def _too_many_streams() -> DomainError:
+    return DomainError(
+        "too many callers ask for the contracts at once; try again shortly",
+        reason="TOO_MANY_STREAMS",
+        metadata={"limit": str(_MAX_STREAMS)},
+        quota=QuotaViolation("server", f"{_MAX_STREAMS} streams of reflection at a time"),
+        retry_delay=timedelta(seconds=1),
+    )
+
+
+def _too_many_messages() -> DomainError:
+    return DomainError(
+        "this stream has asked for enough; open a new one",
+        reason="RATE_LIMITED",
+        metadata={"bucket": "reflection", "limit": str(_MAX_MESSAGES)},
+        quota=QuotaViolation("stream", f"{_MAX_MESSAGES} messages of one stream"),
+        retry_delay=timedelta(seconds=1),
+    )
 
 
 class _MethodsToo:

@@ -115,7 +115,7 @@ def test_help_lists_the_commands(environment: Path, variables: dict[str, str]) -
 def test_the_environment_holds_no_tools_and_no_client(environment: Path) -> None:
     (packages,) = environment.glob("lib/python3*/site-packages")
     names = {path.name for path in packages.iterdir()}
-    assert {"server", "migrations"} <= names
+    assert {"server", "migrations", "opentelemetry"} <= names
     assert names.isdisjoint({"interview_client", "pytest", "mypy", "grpc_tools", "debugpy"})
 
 

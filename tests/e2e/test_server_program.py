@@ -7,13 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from interview_client import InterviewClient
 
-from tests.support.server_process import PROGRAM, ServerProcess, serving
+from tests.support.server_process import PROGRAM, ServerProcess, environment_for, serving
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("sqlalchemy", "semantic_kernel", "openai", "asyncpg")
@@ -131,35 +129,23 @@ def test_health_follows_the_server(server: ServerProcess, tmp_path: Path) -> Non
     assert _run("healthcheck", "--address", "127.0.0.1:9", folder=tmp_path).returncode == 1
 
 
-async def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError), serving(tmp_path) as first:  # noqa: PT012  # it is killed
-        accounts = (first.viewer, first.admin)
-        async with InterviewClient(first.target) as client:
-            await client.sign_in(first.viewer.email, first.viewer.password)
-            answer = await client.ask("Which films with dinosaurs do you have?")
-        first.process.kill()
-        first.process.wait()
-    with serving(tmp_path, accounts=accounts) as second:
-        assert "The demo users exist already" in (tmp_path / "banner").read_text()
-        async with InterviewClient(second.target) as client:
-            await client.sign_in(second.viewer.email, second.viewer.password)
-            after = 0
-            async with client.chat(resume=(answer.session, after)) as chat:
-                await chat.half_close()
-                texts = [event.message_completed async for event in chat]
-        whole = [one.message.text for one in texts if one is not None and one.message is not None]
-        assert whole == [answer.answer]
-
-
-def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
-    with serving(tmp_path, DRAIN_DELAY_SECONDS="30") as server:
-        began = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        assert server.process.poll() is None
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(15) == 0
-        assert time.monotonic() - began < 15
+def test_a_server_that_still_loads_its_agents_ends_in_order(tmp_path: Path) -> None:
+    environment = environment_for(tmp_path, {})
+    for _ in range(3):
+        with subprocess.Popen(
+            [PROGRAM, "serve"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            log = ""
+            while '"catalogue ready"' not in log:
+                line = process.stderr.readline()
+                assert line, log
+                log += line
+            process.send_signal(signal.SIGTERM)
+            log += process.stderr.read()
+        assert process.returncode == 0, log
+        assert '"agents ready"' not in log
+        assert '"stopped"' in log
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

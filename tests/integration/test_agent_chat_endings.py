@@ -171,8 +171,12 @@ async def test_a_model_that_fails(server: Running, model: FakeOpenAI, failure: s
         events = await chat.turn("Go")
     failed = events[-1].turn_failed
     told = problem(grpc.StatusCode.UNKNOWN, failed.status)
-    assert told.reason == "MODEL_UNAVAILABLE"
-    assert failed.status.code == grpc.StatusCode.UNAVAILABLE.value[0]
+    if failure == "429":
+        assert told.reason == "RATE_LIMITED"
+        assert failed.status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    else:
+        assert told.reason == "MODEL_UNAVAILABLE"
+        assert failed.status.code == grpc.StatusCode.UNAVAILABLE.value[0]
     assert failed.retryable
     assert failed.retry_delay.ToTimedelta() == told.retry_delay
     if failure == "429":

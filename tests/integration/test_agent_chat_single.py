@@ -196,9 +196,9 @@ async def test_a_question_that_fails(server: Running, model: FakeOpenAI) -> None
     request_id = str(uuid4())
     for _ in range(2):
         told = await failure(ask(server, "Hi", request_id=request_id))
-        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "MODEL_UNAVAILABLE")
+        assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
         assert told.retry_delay is not None
-        assert told.metadata["status"] == "429"
+        assert told.metadata["bucket"] == "model"
     assert (await ask(server, "Hi")).answer == "Better"
 
 

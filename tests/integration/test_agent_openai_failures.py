@@ -57,14 +57,20 @@ async def model(server: FakeOpenAI) -> AsyncIterator[OpenAIModel]:
 async def test_a_status_becomes_a_fixed_sentence(
     model: OpenAIModel, server: FakeOpenAI, status: int, sentence: str
 ) -> None:
-    body = json.dumps({"error": {"message": "Incorrect API key sk-very-secret of org-ours"}})
-    server.script_with(lambda _: [Status(status, body)])
+    words = {"message": "Incorrect API key", "code": "invalid_api_key", "type": "Incorrect key"}
+    headers = {"x-request-id": "req_0123456789abcdef"}
+    server.script_with(lambda _: [Status(status, json.dumps({"error": words}), headers=headers)])
     with capture_logs() as logs:
         _, error = await read_to_error(model)
-    assert (error.reason, error.message) == ("MODEL_UNAVAILABLE", sentence)
-    assert error.metadata == {"model": "some-model", "status": str(status)}
-    assert "sk-very-secret" not in repr(logs)
-    assert "Incorrect API key" in logs[-1]["detail"]
+    assert error.message == sentence
+    if status == 429:
+        assert (error.reason, error.metadata) == ("RATE_LIMITED", {"bucket": "model"})
+    else:
+        assert error.reason == "MODEL_UNAVAILABLE"
+        assert error.metadata == {"model": "some-model", "status": str(status)}
+    assert "Incorrect" not in repr(logs)
+    assert logs[-1]["provider_code"] == "invalid_api_key"
+    assert logs[-1]["provider_request_id"] == "req_0123456789abcdef"
     # Only a server's own fault is worth a second try at once.
     assert len(server.requests) == (2 if status >= 500 else 1)
 
@@ -135,8 +141,9 @@ async def test_a_body_that_is_no_completion_is_an_error(
         text, error = await read_to_error(model)
     assert text == ""
     assert error.metadata["status"] in {"malformed", "truncated"}
-    assert "sk-very-secret" not in repr(logs) + error.message
-    assert len(logs[-1]["detail"]) <= 300
+    for word in ("sk-very-secret", "Welcome", "is bad", "xxx"):
+        assert word not in repr(logs) + error.message
+    assert len(logs[-1]["cause"]) <= 40
 
 
 _COMMENTS: list[Step] = [Raw(b": waiting\n\n"), Pause(0.05)] * 1000

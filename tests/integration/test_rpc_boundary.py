@@ -22,12 +22,15 @@ from grpc_health.v1.health_pb2 import (
 )
 
 from server.core.errors import DomainError, Unauthenticated
+from server.core.telemetry import Silent
 from server.rpc.access_log import AccessLog
+from server.rpc.admission import Admission
 from server.rpc.boundary import Boundary
 from server.rpc.call import Call
 from server.rpc.chain import request_ids
-from server.rpc.lifecycle import SERVER_OPTIONS
+from server.rpc.listener import Listener
 from server.rpc.methods import Method, methods_of
+from server.rpc.options import ServerOptions
 from server.rpc.policy import MethodPolicy
 from tests.support.running import capturing_log
 
@@ -119,11 +122,12 @@ async def _serving() -> AsyncIterator[House]:
     boundary = Boundary(
         methods_of(service, FaultyServicer(), _policy),
         (AccessLog(log), Stranger()),
+        admission=Admission({}, monotonic=lambda: 0.0, random=lambda: 0.5, telemetry=Silent()),
         log=log,
         request_id=request_ids(lambda size: b"\x01" * size),
+        max_answer_bytes=1000,
     )
-    server = grpc.aio.server(options=SERVER_OPTIONS)
-    server.add_generic_rpc_handlers((boundary,))
+    server = Listener(boundary.routes(), boundary.unknown(), ServerOptions().arguments())
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -238,10 +242,27 @@ async def test_a_refused_caller_learns_nothing_about_its_bytes(house: House) -> 
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_an_unknown_method_is_unimplemented(house: House) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await house.unary("/grpc.health.v1.Health/Nothing")(b"", timeout=5)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+async def test_an_unknown_method_is_unimplemented_and_leaves_its_line(house: House) -> None:
+    error, info = await _failure(house.unary("/grpc.health.v1.Health/Nothing")(b"", timeout=5))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert info.reason == "METHOD_UNKNOWN"
+    line = await house.line()
+    assert (line["code"], line["method"]) == ("UNIMPLEMENTED", "(unknown)")
+
+
+@pytest.mark.parametrize("path", [CHECK, WATCH], ids=["unary", "server stream"])
+async def test_a_call_that_ends_without_a_request_is_told_so(house: House, path: str) -> None:
+    method: Any = house.channel.stream_unary(path)
+    error, info = await _failure(method(iter(()), timeout=5))
+    assert (error.code(), info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED")
+    assert (await house.line())["code"] == "INVALID_ARGUMENT"
+
+
+async def test_a_call_of_headers_alone_ends_with_the_methods_own_deadline(house: House) -> None:
+    method: Any = house.channel.stream_unary(CHECK)
+    error, info = await _failure(method())
+    assert (error.code(), info.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert not house.boundary.tasks
 
 
 async def test_the_request_id_of_the_client_comes_back(house: House) -> None:

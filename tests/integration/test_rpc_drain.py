@@ -11,7 +11,9 @@ from grpc_health.v1 import health_pb2
 from server.generated.interview.catalogue.v1 import catalogue_service_pb2_grpc, film_pb2
 from tests.support.chat_driver import another_server, eventually, modelled, problem_of, talk
 from tests.support.fake_openai import Pause, running_fake_openai, words
+from tests.support.running import running_server
 
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, 2
 
 
@@ -54,3 +56,18 @@ async def test_callers_are_told_to_go_elsewhere_until_a_second_signal_cuts_all(
         assert (end.code, end.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")
         await stop
         await eventually(lambda: model.open_streams == 0, seconds=1)
+
+
+async def test_a_stream_that_asks_for_contracts_holds_up_no_stop(
+    sqlite_templates: dict[str, Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "held.db"
+    file.write_bytes(sqlite_templates["sample"].read_bytes())
+    async with running_server(f"sqlite+aiosqlite:///{file}", tmp_path, grace_seconds=60) as server:
+        reflection: Any = server.channel.stream_stream(REFLECTION)
+        held = reflection()
+        await held.write(b"\x3a\x01*")  # list_services: "*"
+        assert await held.read()
+        async with asyncio.timeout(30):
+            await server.app.stop(asyncio.Event())
+        assert await held.code() is grpc.StatusCode.UNAVAILABLE

@@ -3,7 +3,10 @@
 import asyncio
 import gc
 import random
+import shutil
 from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
@@ -13,7 +16,8 @@ from sqlalchemy import text
 from server.generated.interview.agent.v1 import agent_service_pb2_grpc, chat_pb2
 from server.generated.interview.catalogue.v1 import catalogue_service_pb2_grpc, film_pb2
 from tests.support.amount import amount
-from tests.support.running import Running
+from tests.support.load import UNTHROTTLED
+from tests.support.running import Running, running_server
 
 CALLS = amount(300, 20_000)
 TURNS = amount(30, 1_000)
@@ -54,6 +58,16 @@ async def test_calls_given_up_at_random_leave_the_server_whole(running: Running)
     assert outcomes["50"] > CALLS // 4  # a test in which nothing was answered proves nothing
     for _ in range(20):  # every connection of the pool still works
         assert (await stub.ListFilms(film_pb2.ListFilmsRequest(), metadata=metadata)).films
+
+
+@pytest.fixture
+async def embedded(sqlite_templates: dict[str, Path], tmp_path: Path) -> AsyncIterator[Running]:
+    """A server that lets one caller do as much as it likes."""
+    file = tmp_path / "test.db"
+    shutil.copy(sqlite_templates["sample"], file)
+    url = f"sqlite+aiosqlite:///{file}"
+    async with running_server(url, tmp_path, **UNTHROTTLED) as server:
+        yield server
 
 
 async def test_turns_cut_at_random_have_one_end_and_leave_no_task(embedded: Running) -> None:

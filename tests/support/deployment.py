@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import yaml
 
 ROOT = Path(__file__).parents[2]
+CLOSING_SECONDS = 3.0
+"""Flushing logs and closing the database, after the calls have ended."""
 
 
 class Step(NamedTuple):

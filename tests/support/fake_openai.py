@@ -27,6 +27,13 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Until:
+    """Silence until the test says so."""
+
+    told: asyncio.Event
+
+
+@dataclass(frozen=True)
 class Cut:
     """The connection breaks here."""
 
@@ -41,7 +48,7 @@ class Status:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Step = Raw | Pause | Cut | Status
+Step = Raw | Pause | Until | Cut | Status
 Script = Callable[[dict[str, Any]], Sequence[Step]]
 
 DONE = Raw(b"data: [DONE]\n\n")
@@ -113,6 +120,9 @@ class FakeOpenAI:
         self.open_streams = 0
         self.aborted_streams = 0
         self.hang_after_done = False
+        self.models: Status | None = Status(200, '{"object": "list", "data": []}')
+        """The answer to who asks for the models; None breaks the connection."""
+        self.probes = 0
         self._script: list[Sequence[Step]] | Script = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,14 +142,27 @@ class FakeOpenAI:
         """Answer every request with what the function returns for it."""
         self._script = script
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, port: int = 0) -> None:
+        """Listen on a port; 0 is a free one."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+
+    @asynccontextmanager
+    async def gone(self) -> AsyncIterator[None]:
+        """Be away for the block, then be back at the same port."""
+        assert self._server is not None
+        port = self._server.sockets[0].getsockname()[1]
+        await self.stop()
+        yield
+        await self.start(port)
 
     async def stop(self) -> None:
         """Stop listening and end every connection."""
         assert self._server is not None
         self._server.close()
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """End every connection."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -166,6 +189,8 @@ class FakeOpenAI:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         pairs = [line.split(": ", 1) for line in head[1:] if ": " in line]
         headers = {name.lower(): value for name, value in pairs}
+        if head[0].startswith("GET "):
+            return await self._list_models(writer)
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         request = json.loads(body)
         self.requests.append(request)
@@ -175,6 +200,13 @@ class FakeOpenAI:
             await _send_status(writer, steps[0])
             return True
         return await self._stream(reader, writer, steps)
+
+    async def _list_models(self, writer: asyncio.StreamWriter) -> bool:
+        self.probes += 1
+        if self.models is None:
+            return False
+        await _send_status(writer, self.models)
+        return True
 
     async def _stream(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, steps: Sequence[Step]
@@ -204,6 +236,8 @@ class FakeOpenAI:
             match step:
                 case Pause(seconds):
                     await asyncio.sleep(seconds)
+                case Until(told):
+                    await told.wait()
                 case Raw(data):
                     writer.write(b"%x\r\n%s\r\n" % (len(data), data))
                     await writer.drain()

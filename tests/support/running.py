@@ -74,6 +74,7 @@ async def running_server(
             "data_dir": data_dir,
             "port": 0,
             "password_cost": 4,
+            "login_rate": 0,  # all of a test's users come from one address
             "drain_delay_seconds": 0,
             "grace_seconds": 2,
             **settings,

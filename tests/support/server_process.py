@@ -3,19 +3,23 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 PROGRAM = Path(sys.executable).with_name("interview-server")
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 _OF_THE_DEVELOPER = re.compile(
-    r"(DATABASE|OPENAI|SEMANTIC_KERNEL|SECRET|TOKEN|DEBUG|LOG|INTERVIEW)_.*|ENVIRONMENT|HOST|PORT"
+    r"(DATABASE|OPENAI|SEMANTIC_KERNEL|SECRET|TOKEN|DEBUG|LOG|INTERVIEW|TLS|METRICS|OTEL|TRACE)_.*"
+    r"|ALLOW_PLAINTEXT|ENVIRONMENT|HOST|PORT|WORKERS"
 )
 
 
@@ -44,6 +48,16 @@ class ServerProcess:
         """What the server has logged so far, a JSON object per line."""
         return (self.folder / "log").read_text("utf-8")
 
+    @property
+    def workers(self) -> dict[int, psutil.Process]:
+        """The processes that serve, by number, where there are several."""
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            number = re.search(r"--number=(\d+)", " ".join(child.cmdline()))
+            if number is not None:
+                found[int(number[1])] = child
+        return found
+
     def stop(self) -> int:
         """Ask the server to stop; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -63,14 +77,14 @@ def serving(
     A folder that was served before has its users already: their `accounts` must be given.
     Raises AssertionError when the server does not start, or does not stop with the exit code.
     """
-    environment = _environment(folder, settings)
+    environment = environment_for(folder, settings)
     with (folder / "banner").open("wb") as banner, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [PROGRAM, "serve", "--demo"], cwd=folder, env=environment, stdout=banner, stderr=log
         )
     try:
         text = _banner(process, folder)
-        viewer, admin = accounts or (_account(text, "viewer"), _account(text, "admin"))
+        viewer, admin = accounts or (account_of(text, "viewer"), account_of(text, "admin"))
         (target,) = re.findall(r"serves on (\S+)", text)
         server = ServerProcess(target, viewer, admin, environment, folder, process)
         yield server
@@ -83,7 +97,31 @@ def serving(
             process.wait()
 
 
-def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+def free_port() -> int:
+    """Return a port that nobody has at this moment."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def run_program(
+    *arguments: str, folder: Path, **settings: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the program to its end, with its data in this folder."""
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=folder,
+        env=environment_for(folder, settings),
+        capture_output=True,
+        text=True,
+        timeout=READY_SECONDS,
+        check=False,
+    )
+
+
+def environment_for(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a server with its data in this folder, and no others of ours."""
     clean = {
         name: value for name, value in os.environ.items() if not _OF_THE_DEVELOPER.fullmatch(name)
     }
@@ -111,6 +149,7 @@ def _banner(process: subprocess.Popen[bytes], folder: Path) -> str:
     raise AssertionError(f"the server did not start: {(folder / 'log').read_text('utf-8')}")
 
 
-def _account(banner: str, role: str) -> Account:
+def account_of(banner: str, role: str) -> Account:
+    """Return the demo user that a banner names."""
     ((email, password),) = re.findall(rf"^  ({role}@\S+) +(\S+)$", banner, re.MULTILINE)
     return Account(email, password)

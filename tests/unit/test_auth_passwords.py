@@ -160,28 +160,32 @@ async def test_loop_goes_on_while_hashes_run(dear: Passwords) -> None:
     assert ticks > 20
 
 
-async def test_attempts_beyond_the_queue_are_refused_and_the_rest_answered(
+async def test_no_more_hashes_run_than_there_are_threads_and_all_are_answered(
     dear: Passwords,
 ) -> None:
-    answers = await asyncio.gather(
-        *(dear.verify(GOOD, None) for _ in range(25)), return_exceptions=True
-    )
-    refused = [answer for answer in answers if isinstance(answer, DomainError)]
-    assert answers.count(False) == 18
-    assert [error.reason for error in refused] == ["RATE_LIMITED"] * 7
-    assert all(error.retry_delay for error in refused)
-    assert not await dear.verify(GOOD, None)
+    attempts = [asyncio.create_task(dear.verify(GOOD, None)) for _ in range(6)]
+    before = time.process_time()
+    done, _ = await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) <= 2
+    assert await asyncio.gather(*attempts) == [False] * 6
+    assert time.process_time() > before
 
 
-async def test_place_of_a_caller_who_left_is_free_again(dear: Passwords) -> None:
-    left = [asyncio.create_task(dear.verify(GOOD, None)) for _ in range(18)]
-    await asyncio.sleep(0)
-    for task in left:
+async def test_caller_who_gives_up_stays_until_the_hash_has_ended() -> None:
+    """So the place that a call holds is never free while its thread is not."""
+    slow = Passwords(12, log=structlog.wrap_logger(CapturingLogger(), processors=[]), threads=1)
+    runs, waits = (asyncio.create_task(slow.verify(GOOD, None)) for _ in range(2))
+    await asyncio.sleep(0.01)
+    for task in (runs, waits):
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    # Two at most still run; the sixteen that waited never will.
-    again = await asyncio.gather(*(dear.verify(GOOD, None) for _ in range(16)))
-    assert again == [False] * 16
+    await asyncio.wait({waits}, timeout=5)
+    assert waits.cancelled()
+    assert not runs.done(), "its hash takes a tenth of a second and more"
+    runs.cancel()
+    await asyncio.wait({runs}, timeout=30)
+    assert runs.cancelled()
+    assert await slow.verify(GOOD, None) is False
+    await slow.close()
 
 
 @pytest.mark.parametrize("cost", [3, 17])

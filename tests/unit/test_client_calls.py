@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from interview_client import (
     Cancelled,
     DeadlineExceeded,
     InterviewClient,
+    ResourceExhausted,
     Unavailable,
     Unimplemented,
 )
@@ -48,6 +50,40 @@ async def test_a_read_is_not_repeated_for_ever() -> None:
             await client.catalogue.get_film(1)
     assert caught.value.reason == "SERVER_DRAINING"
     assert script.count("GetFilm") == 4
+
+
+async def test_a_read_is_repeated_when_the_server_says_so_and_not_before() -> None:
+    tried: list[float] = []
+
+    async def away_once(request: Any, context: Context) -> Message:
+        tried.append(monotonic())
+        if len(tried) == 1:
+            # Later than any pause of the client's own would be.
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", "700"),))
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "in a moment")
+        return resources_pb2.Film(name="films/1")
+
+    async with connected(Script(GetFilm=away_once)) as client:
+        await client.catalogue.get_film(1)
+    first, second = tried
+    assert second - first >= 0.69
+
+
+@pytest.mark.parametrize("pushback", [(), (("grpc-retry-pushback-ms", "1"),)])
+async def test_a_call_that_met_a_limit_is_never_repeated_by_itself(pushback: Any) -> None:
+    """Not even where the server says when: to come back is more load, which the caller decides."""
+    tried: list[float] = []
+
+    async def full(request: Any, context: Context) -> Message:
+        tried.append(monotonic())
+        context.set_trailing_metadata(pushback)
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+
+    async with connected(Script(GetFilm=full)) as client:
+        with pytest.raises(ResourceExhausted):
+            await client.catalogue.get_film(1)
+        await asyncio.sleep(0.3)
+    assert len(tried) == 1
 
 
 @pytest.mark.parametrize(("trouble", "error"), [(AWAY, Unavailable), (CUT, Cancelled)])

@@ -53,6 +53,7 @@ EXPORTED = [
     "ResourceExhausted",
     "ServerDraining",
     "StreamEnded",
+    "Tls",
     "TokenExpired",
     "TokenRevoked",
     "TokenStore",

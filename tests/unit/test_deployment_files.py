@@ -13,12 +13,19 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import AliasChoices, SecretStr
 
 from server.__main__ import main
 from server.rpc.lifecycle import CLEANUP_SECONDS
-from server.settings import Environment, Settings, load_settings
+from server.settings import (
+    Environment,
+    Settings,
+    SettingsError,
+    check_listening,
+    load_settings,
+)
+from server.settings.telemetry import PRODUCTION_METRICS_PORT
 from tests.support.deployment import (
+    CLOSING_SECONDS,
     ROOT,
     Ignore,
     Stage,
@@ -29,13 +36,12 @@ from tests.support.deployment import (
     variables,
     words,
 )
+from tests.support.settings import SECRET_NAMES, SETTING_NAMES, without_settings
 
 BIN = Path(sys.executable).parent
 COMPOSE_TEXT = (ROOT / "compose.yaml").read_text("utf-8")
 SECRETS = {"SECRET_KEY": "0123456789abcdef" * 4, "POSTGRES_PASSWORD": "c0ffee"}
 OURS = ("migrate", "seed", "server")
-CLOSING_SECONDS = 3.0
-"""Flushing logs and closing the database, after the calls have ended."""
 
 
 @pytest.fixture
@@ -52,24 +58,6 @@ def services() -> dict[str, Any]:
 @pytest.fixture
 def ignore() -> Ignore:
     return Ignore((ROOT / ".dockerignore").read_text("utf-8"))
-
-
-def _names_by_setting() -> dict[str, list[str]]:
-    def names(name: str) -> list[str]:
-        alias = Settings.model_fields[name].validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [name]
-        return [str(choice).upper() for choice in choices]
-
-    return {name: names(name) for name in Settings.model_fields}
-
-
-SETTING_NAMES = {name for names in _names_by_setting().values() for name in names}
-SECRET_NAMES = {
-    environment_name
-    for name, names in _names_by_setting().items()
-    for environment_name in names
-    if Settings.model_fields[name].annotation is SecretStr
-}
 
 
 def test_hadolint_accepts_the_dockerfile() -> None:
@@ -145,7 +133,8 @@ def test_names_in_the_dockerfile_are_settings(dockerfile: list[Stage]) -> None:
     assert all(name.startswith("UV_") for name in builder.environment())
     of_python = {name for name in last.environment() if re.match(r"PATH$|PYTHON", name)}
     assert last.environment().keys() - of_python <= SETTING_NAMES
-    assert last.texts("EXPOSE") == [str(Settings.model_fields["port"].default)]
+    port = Settings.model_fields["port"].default
+    assert last.texts("EXPOSE") == [f"{port} {PRODUCTION_METRICS_PORT}"]
     assert f'["{last.environment()["DATA_DIR"]}"]' in last.texts("VOLUME")
 
 
@@ -171,7 +160,7 @@ def test_settings_of_each_container_pass_the_rules_of_production(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    _without_settings(monkeypatch, tmp_path)
+    without_settings(monkeypatch, tmp_path)
     for key, value in {**dockerfile[-1].environment(), **services[name]["environment"]}.items():
         if key != "PATH":
             monkeypatch.setenv(key, str(value))
@@ -184,6 +173,18 @@ def test_settings_of_each_container_pass_the_rules_of_production(
     )
     assert not settings.reflection or name != "server"
     assert not settings.model_configured
+    if name == "server":
+        check_listening(settings)
+
+
+def test_the_image_alone_does_not_speak_in_the_clear(
+    dockerfile: list[Stage], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without_settings(monkeypatch, tmp_path)
+    monkeypatch.setenv("HOST", dockerfile[-1].environment()["HOST"])
+    assert not dockerfile[-1].environment().keys() & {"ALLOW_PLAINTEXT", "TLS_CERTIFICATE_FILE"}
+    with pytest.raises(SettingsError, match="ALLOW_PLAINTEXT=true"):
+        check_listening(load_settings())
 
 
 def test_compose_hangs_together(services: dict[str, Any]) -> None:
@@ -213,6 +214,30 @@ def test_our_containers_have_no_rights_that_they_do_not_need(
     assert service["security_opt"] == ["no-new-privileges:true"]
     for port in service.get("ports", ()):
         assert port.startswith("127.0.0.1:")
+
+
+def test_every_image_is_of_one_version_and_every_service_tells_its_health(
+    services: dict[str, Any],
+) -> None:
+    for name, service in services.items():
+        built = service["image"] == "interview-server:latest" and service.get("build") == "."
+        assert built or re.search(r":v?\d+[\w.-]*$", service["image"]), name
+        ends = service.get("restart") == "no"
+        assert "test" in service["healthcheck"] or ends, name
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        # PostgreSQL's image gives up its rights by itself, for which it needs them.
+        if name != "postgres":
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+
+
+def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search(r"SECRET|PASSWORD|KEY|TOKEN", variable):
+                assert value in {*SECRETS.values(), ""}, (name, variable)
 
 
 def test_the_container_outlives_the_drain(services: dict[str, Any]) -> None:
@@ -252,11 +277,12 @@ def test_the_example_names_every_setting_once_and_says_what_it_is() -> None:
 def test_the_example_holds_the_defaults_and_no_secret(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _without_settings(monkeypatch, tmp_path)
+    without_settings(monkeypatch, tmp_path)
     lines = list(example_lines((ROOT / ".env.example").read_text("utf-8")))
     commented = {line.name for line in lines if line.commented}
-    # What reflection is where it is not set depends on the environment.
-    assert commented == {*SECRET_NAMES, "POSTGRES_PASSWORD", "REFLECTION"}
+    # Where these are not set, what holds depends on the environment, or it is nothing.
+    unset = {name.upper() for name, field in Settings.model_fields.items() if field.default is None}
+    assert commented == {*SECRET_NAMES, "POSTGRES_PASSWORD", *unset}
     assert [line.name for line in lines if line.commented and line.value] == []
     example = Settings(_env_file=ROOT / ".env.example")
     assert example == Settings(_env_file=None)
@@ -277,11 +303,3 @@ def test_hooks_run_only_tools_of_the_environment() -> None:
         assert (BIN / Path(program).name).exists(), program
         for argument in arguments:
             assert not argument.startswith("protos/") or (ROOT / argument).exists(), argument
-
-
-def _without_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let neither the environment nor an .env of this machine decide."""
-    for name in SETTING_NAMES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.chdir(folder)

@@ -112,7 +112,7 @@ def test_query_options_name_what_a_filter_may_use() -> None:
 
 def test_numbers_of_published_reasons_do_not_move() -> None:
     reasons = error_reason_pb2.ErrorReason
-    assert len(reasons.keys()) == 58
+    assert len(reasons.keys()) == 60
     assert reasons.Value("ERROR_REASON_VALIDATION_FAILED") == 1
     assert reasons.Value("ERROR_REASON_RESOURCE_NOT_FOUND") == 20
     assert reasons.Value("ERROR_REASON_LOGIN_FAILED") == 64

@@ -17,7 +17,7 @@ from server.generated.interview.auth.v1.auth_service_pb2 import LoginRequest, Lo
 from server.generated.interview.options.v1 import options_pb2
 from server.rpc.call import Call
 from server.rpc.methods import methods_of
-from server.rpc.policy import MethodPolicy, PolicyError, policy_of
+from server.rpc.policy import CallClass, MethodPolicy, PolicyError, infrastructure, policy_of
 
 
 def _method(change: Callable[[MethodOptions], None]) -> MethodDescriptor:
@@ -80,6 +80,11 @@ def _unknown_owner(options: MethodOptions) -> None:
     options.Extensions[options_pb2.access].owner_field = "name.owner"
 
 
+def _unknown_bucket(options: MethodOptions) -> None:
+    options.Extensions[options_pb2.access].authenticated = True
+    options.Extensions[options_pb2.limits].bucket = "bath"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -88,6 +93,7 @@ def _unknown_owner(options: MethodOptions) -> None:
         (_no_permission, "names none"),
         (_unknown_permission, "films.paint, which no role grants"),
         (_unknown_owner, "owner field name.owner"),
+        (_unknown_bucket, "rate bucket bath"),
     ],
 )
 def test_a_method_without_a_rule_that_can_be_met_stops_the_start(
@@ -142,3 +148,32 @@ def test_deadlines_come_from_the_contract() -> None:
     assert policy.max_deadline == timedelta(seconds=10)
     chat = _policy(AGENT, "Chat")
     assert (chat.default_deadline, chat.max_request_bytes) == (None, 65536)
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "call_class", "bucket", "cost", "streams"),
+    [
+        (AUTH, "Login", CallClass.LOGIN, "login", 10, 0),
+        (AUTH, "RefreshToken", CallClass.LOGIN, "login", 2, 0),
+        (AUTH, "Logout", CallClass.WRITE, "read", 1, 0),
+        (CATALOGUE, "SearchFilms", CallClass.READ, "read", 3, 0),
+        (AGENT, "ListAgents", CallClass.READ, "read", 1, 0),
+        (AGENT, "Ask", CallClass.CHAT, "agent", 5, 0),
+        (AGENT, "Chat", CallClass.CHAT, "agent", 5, 5),
+    ],
+)
+def test_class_and_limits_come_from_the_contract(
+    service: object, method: str, call_class: CallClass, bucket: str, cost: int, streams: int
+) -> None:
+    policy = _policy(service, method)
+    found = (policy.call_class, policy.bucket, policy.cost, policy.max_streams)
+    assert found == (call_class, bucket, cost, streams)
+
+
+def test_method_that_names_no_limits_is_a_write_and_probes_are_a_class_of_their_own() -> None:
+    def change(options: MethodOptions) -> None:
+        options.Extensions[options_pb2.access].authenticated = True
+
+    policy = policy_of(_method(change))
+    assert (policy.call_class, policy.bucket) == (CallClass.WRITE, "write")
+    assert infrastructure("/grpc.health.v1.Health/Check").call_class is CallClass.PROBE

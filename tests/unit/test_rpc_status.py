@@ -10,14 +10,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from server.core.errors import DomainError, FieldViolation, ResourceNotFound, ValidationFailed
 from server.generated.interview.errors.v1 import error_reason_pb2
-from server.rpc.status import (
-    CODES,
-    MAX_DETAILS_BYTES,
-    as_domain_error,
-    code_of,
-    domain_error_of,
-    rich_status,
-)
+from server.rpc.details import MAX_DETAILS_BYTES, domain_error_of, rich_status
+from server.rpc.status import CODES, as_domain_error, code_of
 
 SECRET = "postgresql://admin:hunter2@db.internal/films"
 _C = grpc.StatusCode
@@ -63,6 +57,7 @@ def test_a_domain_error_gets_the_code_of_its_reason(reason: str, code: grpc.Stat
         (_database_error("57P03"), "DEPENDENCY_UNAVAILABLE"),
         (_database_error("08003"), "DEPENDENCY_UNAVAILABLE"),
         (_database_error("53300"), "DEPENDENCY_UNAVAILABLE"),
+        (_database_error("25006"), "DEPENDENCY_UNAVAILABLE"),
         (_database_error("", lost=True), "DEPENDENCY_UNAVAILABLE"),
         (_database_error("22021"), "VALIDATION_FAILED"),
         (_database_error("22003"), "VALIDATION_FAILED"),

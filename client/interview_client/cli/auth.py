@@ -9,9 +9,9 @@ import typer
 
 from interview_client.messages import Principal
 
-from .connection import Connection
+from .connection import Connection, TlsChoice
 from .failures import USAGE, Failure
-from .options import Config, Json, Target
+from .options import Ca, Certificate, Config, Json, Key, Target, TlsOn
 from .output import Column, Output, note
 
 DEVICE_LABEL = "interview terminal"
@@ -40,16 +40,20 @@ AllSessions = Annotated[bool, typer.Option("--all", help="End the sessions of al
 def login(
     email: Email = "",
     target: Target = "",
+    tls: TlsOn = None,
+    ca: Ca = None,
+    cert: Certificate = None,
+    key: Key = None,
     config: Config = None,
     password_stdin: PasswordStdin = False,
 ) -> None:
-    """Sign in and stay signed in, until you log out."""
-    connection = Connection(target, config)
+    """Sign in and stay signed in, until you log out. Later commands connect in the same way."""
+    connection, choice = Connection(target, config), TlsChoice(tls, ca, cert, key)
     email = email or _ask_email(from_stdin=password_stdin)
     password = _read_password() if password_stdin else _ask_password()
 
     async def sign_in() -> None:
-        async with connection.new_client(email) as client:
+        async with connection.new_client(email, choice) as client:
             user = await client.sign_in(email, password, DEVICE_LABEL)
         note(f"signed in at {connection.target} as {user.email}")
 

@@ -4,14 +4,20 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
+
+import grpc
 
 from interview_client.client import InterviewClient
 from interview_client.errors import InterviewError
+from interview_client.tls import Tls
 
 from .credentials import CredentialsBroken, CredentialsFile, SavedTokens
 from .failures import USAGE, Failure, explained, not_signed_in
+from .output import note
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 _TARGET = re.compile(r"\S+:\S+")
@@ -23,6 +29,33 @@ def default_config() -> Path:
     # The specification has relative paths ignored.
     base = Path(folder) if folder.startswith("/") else Path.home() / ".config"
     return base / "interview" / "credentials.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsChoice:
+    """What the options of a sign-in say about TLS; files mean it without being asked."""
+
+    on: bool | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def after(self, before: Tls | None) -> Tls | None:
+        """Return how to sign in: as before, where nothing is said. Raises Failure."""
+        # Later commands run in other folders.
+        files = [file and file.expanduser().absolute() for file in self._files()]
+        if self.on is False and any(files):
+            raise Failure("--no-tls leaves no use for --ca, --cert and --key", USAGE)
+        if (self.certificate is None) != (self.key is None):
+            raise Failure("--cert and --key go together", USAGE)
+        if any(files):
+            return Tls(*files)
+        if self.on is None:
+            return before
+        return (before or Tls()) if self.on else None
+
+    def _files(self) -> tuple[Path | None, ...]:
+        return self.ca, self.certificate, self.key
 
 
 class Connection:
@@ -47,27 +80,56 @@ class Connection:
     async def client(self) -> AsyncIterator[InterviewClient]:
         """Yield a client that is signed in; its errors come out as Failure."""
         target = self.target
-        if target not in self.file.read().logins:
+        login = self.file.read().logins.get(target)
+        if login is None:
             raise not_signed_in(target)
-        async with _client(target, SavedTokens(self.file, target)) as client:
+        tokens = SavedTokens(self.file, target, login.tls)
+        async with _client(target, login.tls, tokens) as client:
             yield client
 
     @asynccontextmanager
-    async def new_client(self, email: str) -> AsyncIterator[InterviewClient]:
+    async def new_client(self, email: str, tls: TlsChoice) -> AsyncIterator[InterviewClient]:
         """Yield a client that will sign this user in; its errors come out as Failure."""
         try:
-            target = self.target
+            target, logins = self.target, self.file.read().logins
         except CredentialsBroken:
             # Signing in mends the file.
-            target = self.target = DEFAULT_TARGET
-        async with _client(target, SavedTokens(self.file, target, email)) as client:
+            target, logins = self._asked or DEFAULT_TARGET, {}
+            self.target = target
+        before = logins.get(target)
+        chosen = tls.after(before.tls if before else None)
+        async with _client(target, chosen, SavedTokens(self.file, target, chosen, email)) as client:
             yield client
 
 
 @asynccontextmanager
-async def _client(target: str, tokens: SavedTokens) -> AsyncIterator[InterviewClient]:
+async def _client(
+    target: str, tls: Tls | None, tokens: SavedTokens
+) -> AsyncIterator[InterviewClient]:
+    if tls is None and not _within_this_machine(target):
+        note(f"warning: passwords and tokens travel to {target} in the clear; see login --tls")
+    credentials = await _credentials(tls)
     try:
-        async with InterviewClient(target, token_store=tokens) as client:
+        async with InterviewClient(target, tls=credentials, token_store=tokens) as client:
             yield client
     except InterviewError as error:
         raise explained(error, target) from error
+
+
+async def _credentials(tls: Tls | None) -> grpc.ChannelCredentials | bool:
+    try:
+        return False if tls is None else await tls.credentials()
+    except OSError as error:
+        raise Failure(f"cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise Failure(str(error)) from error
+
+
+def _within_this_machine(target: str) -> bool:
+    if target.startswith("unix:"):
+        return True
+    host = target.rpartition(":")[0].rpartition("/")[2].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -15,12 +15,14 @@ from pathlib import Path
 from uuid import uuid4
 
 from interview_client.auth import Tokens
+from interview_client.tls import Tls
 
 from .failures import NOT_SIGNED_IN, Failure
 
 LOCK_SECONDS = 30.0
 """Longest wait for another terminal, well above the deadline of the call that it makes."""
 _LOCK_PAUSE = 0.02
+_TLS_FILES = ("ca", "certificate", "key")
 
 
 class CredentialsBroken(Failure):
@@ -34,10 +36,30 @@ class CredentialsBroken(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A login session at one server."""
+    """A login session at one server, which is spoken to in the clear without `tls`."""
 
     email: str
     tokens: Tokens
+    tls: Tls | None = None
+
+    def to_values(self) -> dict[str, object]:
+        """Return what the file holds of it."""
+        values: dict[str, object] = {
+            "email": self.email,
+            "tokens": json.loads(self.tokens.to_json()),
+        }
+        if self.tls is not None:
+            values["tls"] = {
+                name: str(path)
+                for name in _TLS_FILES
+                if (path := getattr(self.tls, name)) is not None
+            }
+        return values
+
+    @classmethod
+    def from_values(cls, values: dict[str, object]) -> "Login":
+        """Return what `to_values` returned."""
+        return cls(str(values["email"]), _tokens(values["tokens"]), _tls(values.get("tls")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +71,7 @@ class Credentials:
 
     def to_json(self) -> str:
         """Return the file's text."""
-        logins = {
-            target: {"email": login.email, "tokens": json.loads(login.tokens.to_json())}
-            for target, login in self.logins.items()
-        }
+        logins = {target: login.to_values() for target, login in self.logins.items()}
         return json.dumps({"current": self.current, "logins": logins}, indent=2) + "\n"
 
     @classmethod
@@ -61,8 +80,7 @@ class Credentials:
         try:
             values = json.loads(text)
             logins = {
-                str(target): Login(str(login["email"]), _tokens(login["tokens"]))
-                for target, login in values["logins"].items()
+                str(target): Login.from_values(login) for target, login in values["logins"].items()
             }
             return cls(str(values["current"]), logins)
         except (AttributeError, KeyError, TypeError) as error:
@@ -137,14 +155,17 @@ class CredentialsFile:
 class SavedTokens:
     """The token store of one target: what `interview` signed in with, shared by terminals.
 
-    With `email` it is a new login, which need not be able to read the old file and becomes the
-    current one.
+    `tls` is how the server is spoken to. With `email` it is a new login, which need not be able
+    to read the old file and becomes the current one.
     """
 
-    def __init__(self, file: CredentialsFile, target: str, email: str = "") -> None:
+    def __init__(
+        self, file: CredentialsFile, target: str, tls: Tls | None, email: str = ""
+    ) -> None:
         self._file = file
         self._target = target
         self._email = email
+        self._tls = tls
 
     async def load(self) -> Tokens | None:
         """Return the tokens, None if nobody is signed in. Raises Failure."""
@@ -172,9 +193,10 @@ class SavedTokens:
             before = Credentials()
         logins = dict(before.logins)
         login = logins.pop(self._target, None)
-        email = self._email or (login.email if login else "")
         if tokens is not None:
-            logins[self._target] = Login(email, tokens)
+            if self._email or login is None:
+                login = Login(self._email, tokens, self._tls)
+            logins[self._target] = replace(login, tokens=tokens)
         after = replace(before, logins=logins)
         self._file.write(replace(after, current=self._target) if self._email else after)
 
@@ -189,6 +211,14 @@ def _tokens(values: object) -> Tokens:
         if not (token.isascii() and token.isprintable()):
             raise ValueError("a token with strange characters")
     return tokens
+
+
+def _tls(values: object) -> Tls | None:
+    if values is None:
+        return None
+    if not isinstance(values, dict):
+        raise TypeError("files of TLS without their names")
+    return Tls(**{name: Path(values[name]) for name in _TLS_FILES if name in values})
 
 
 def _locked(descriptor: int) -> bool:

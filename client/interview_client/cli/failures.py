@@ -59,10 +59,7 @@ def not_signed_in(target: str, why: str = "") -> Failure:
 def explained(error: InterviewError, target: str) -> Failure:
     """Return a failed call as a line: what, the reason's name, what to do."""
     if not error.reason and isinstance(error, Unavailable):
-        return Failure(
-            f"cannot reach the server at {target}: is it running there?"
-            " --target HOST:PORT names another"
-        )
+        return Failure(_unreachable(error.message, target))
     if not error.reason and isinstance(error, DeadlineExceeded):
         return Failure(f"the server at {target} did not answer in time; try again")
     what = f"{error.message} ({error.reason or error.code.name})"
@@ -70,6 +67,29 @@ def explained(error: InterviewError, target: str) -> Failure:
         return not_signed_in(target, what)
     advice = _advice(error)
     return Failure(f"{what}; {advice}" if advice else what)
+
+
+def _unreachable(message: str, target: str) -> str:
+    """Return what gRPC's account of failed connections means to a person."""
+    if "CERTIFICATE_VERIFY_FAILED: " in message:
+        why = message.rpartition("CERTIFICATE_VERIFY_FAILED: ")[2].partition(":")[0]
+        return (
+            f"the certificate of the server at {target} is not trusted: {why};"
+            " login --ca FILE names who signed it"
+        )
+    if "Hostname Verification" in message:
+        return f"the certificate of the server at {target} is for another name"
+    if "WRONG_VERSION_NUMBER" in message:
+        return f"the server at {target} does not speak TLS; login --no-tls goes without"
+    if "Socket closed" in message:
+        return (
+            f"the server at {target} hangs up: does it want TLS (login --tls), or a certificate"
+            " (--cert and --key)?"
+        )
+    return (
+        f"cannot reach the server at {target}: is it running there?"
+        " --target HOST:PORT names another"
+    )
 
 
 def _credentials_refused(error: InterviewError) -> bool:

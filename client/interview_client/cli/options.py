@@ -28,3 +28,20 @@ Config = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, one object per line.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them, whatever --limit says.")]
+TlsOn = Annotated[
+    bool | None,
+    typer.Option(
+        "--tls/--no-tls",
+        help="Encrypt, or not. [default: as signed in there before, else not]",
+        show_default=False,
+    ),
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", metavar="FILE", help="Who signed the server's certificate, in PEM."),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option("--cert", metavar="FILE", help="Certificate to show the server, in PEM."),
+]
+Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, in PEM.")]

@@ -32,7 +32,11 @@ _FINISHES = {
 
 
 class MalformedStream(Exception):
-    """The body is not a stream of chat completion chunks."""
+    """The body is not a stream of chat completion chunks; `told` is the error it reports."""
+
+    def __init__(self, problem: str, told: object = None) -> None:
+        super().__init__(problem)
+        self.told = told
 
 
 class EventStreamReader:
@@ -102,7 +106,7 @@ class CompletionReader:
 
     def _deltas(self, chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         if chunk.get("error"):
-            raise MalformedStream(f"error event: {chunk['error']}")
+            raise MalformedStream("error event", chunk["error"])
         if usage := chunk.get("usage"):
             self._usage = _usage(usage)
         choices = (chunk.get("choices") or ())[:1]

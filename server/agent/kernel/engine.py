@@ -26,6 +26,7 @@ from server.agent.kernel.service import ModelService
 from server.agent.kernel.turn import CURRENT_TURN, Turn
 from server.agent.model_stream import ModelStream
 from server.core.errors import DomainError
+from server.core.telemetry import Silent, Telemetry
 
 # These log whole messages, or tracebacks of what the turn reports itself.
 _LOGGERS = {
@@ -49,6 +50,7 @@ class SemanticKernelEngine:
         max_rounds: int = 5,
         clock: Callable[[], float] = time.monotonic,
         new_id: Callable[[], str] = lambda: f"call_{uuid4().hex}",
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._model = model
         self._definitions = tuple(definitions)
@@ -56,6 +58,7 @@ class SemanticKernelEngine:
         self._max_rounds = max_rounds
         self._clock = clock
         self._new_id = new_id
+        self._telemetry = telemetry or Silent()
         self._members = {d.name: self._member(d) for d in self._definitions}
         self._handoffs = _handoffs(self._definitions)
 
@@ -79,6 +82,7 @@ class SemanticKernelEngine:
             max_rounds=self._max_rounds,
             clock=self._clock,
             new_id=self._new_id,
+            telemetry=self._telemetry,
         )
         work = asyncio.create_task(self._work(turn, events), name="agent-turn")
         try:
@@ -163,6 +167,7 @@ def build_engine(
     catalogue_tools: Sequence[Tool],
     queue_capacity: int = 64,
     max_rounds: int = 5,
+    telemetry: Telemetry | None = None,
 ) -> SemanticKernelEngine:
     """Return the engine with the film agents, and silence what Semantic Kernel logs."""
     for name, level in _LOGGERS.items():
@@ -172,6 +177,7 @@ def build_engine(
         film_agents(catalogue_tools),
         queue_capacity=queue_capacity,
         max_rounds=max_rounds,
+        telemetry=telemetry,
     )
 
 

@@ -27,6 +27,7 @@ from server.agent.kernel.turn import CURRENT_TURN, Turn
 from server.agent.model_stream import HANDOFF_PREFIX, ToolRequest
 from server.agent.tools import MAX_RESULT_BYTES, TOOL_FAILED
 from server.core.errors import DomainError
+from server.core.telemetry import Timed
 
 TOOLS_PLUGIN = "Tools"
 HANDOFF_PLUGIN = "Handoff"  # the name Semantic Kernel gives to the functions it adds
@@ -113,11 +114,14 @@ async def _call_tool(
     arguments = _json_object(str(call.metadata["arguments"])) or {}
     await turn.emit(ToolCallStarted(call_id, tool, agent, arguments))
     refusal = turn.refusal(tool, arguments or str(call.metadata["arguments"]))
-    if refusal is None:
-        await next_(context)
-        reply = _reply_of(context.function_result)
-    else:
-        reply = _Reply(ToolOutcome.DENIED, refusal, refusal, {})
+    # By the function's name: what else the model wrote may be anything.
+    with turn.telemetry.scope(), Timed(turn.telemetry.tool_call, context.function.name) as timed:
+        if refusal is None:
+            await next_(context)
+            reply = _reply_of(context.function_result)
+        else:
+            reply = _Reply(ToolOutcome.DENIED, refusal, refusal, {})
+        timed.outcome = reply.outcome
     await turn.emit(
         ToolCallFinished(
             call_id,

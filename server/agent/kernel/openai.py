@@ -27,11 +27,15 @@ from server.agent.kernel.failures import (
     from_connection,
     from_status,
     malformed,
+    named_in,
     timed_out,
     truncated,
 )
 from server.agent.kernel.read_ahead import ReadAhead
 from server.agent.model_stream import ModelChunk, ModelRequest
+from server.agent.model_watch import ModelWatch
+
+_PROBE_SECONDS = 3.0
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -60,8 +64,10 @@ class OpenAIModel:
         organization: str | None = None,
         timeouts: ModelTimeouts | None = None,
         jitter: Callable[[], float] = lambda: 1.0,
+        watch: ModelWatch | None = None,
     ) -> None:
         self._model = model
+        self._watch = watch
         self._timeouts = timeouts or ModelTimeouts()
         self._jitter = jitter
         # OpenAI's newer models refuse the older name; most other servers know only that.
@@ -98,10 +104,29 @@ class OpenAIModel:
                 again = failure.retryable and not started and not is_last
                 self._log(failure, again=again)
                 if not again:
+                    self._note(answered=not failure.is_outage)
                     raise failure.as_domain_error(self._model) from None
             else:
+                self._note(answered=True)
                 return
             await asyncio.sleep(self._timeouts.retry_pause.total_seconds() * self._jitter())
+
+    async def probe(self) -> bool:
+        """Tell whether the model's server is there and takes the key. Asks for no answer.
+
+        A server without such a list is there as well.
+        """
+        try:
+            await self._client.models.with_raw_response.list(timeout=_PROBE_SECONDS)
+        except APIStatusError as error:
+            return error.status_code < 500 and error.status_code not in {401, 403}
+        except APIConnectionError:
+            return False
+        return True
+
+    def _note(self, *, answered: bool) -> None:
+        if self._watch is not None:
+            self._watch.note(answered=answered)
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         now = asyncio.get_running_loop().time
@@ -123,7 +148,7 @@ class OpenAIModel:
                         # Taken after the reader had its piece: a slow reader is no slow model.
                         deadline = now() + self._timeouts.between_tokens.total_seconds()
         except MalformedStream as error:
-            raise malformed(str(error)) from error
+            raise malformed(str(error), named_in(error.told)) from error
         finally:
             await context.__aexit__(None, None, None)
         last = reply.last_chunk()
@@ -152,8 +177,8 @@ class OpenAIModel:
             "model_call_failed",
             model=self._model,
             status=failure.status,
-            detail=failure.detail,
             again=again,
+            **failure.facts,
         )
 
 
@@ -181,4 +206,4 @@ async def _take(body: ReadAhead, deadline: float) -> bytes:
         raise timed_out() from error
     except Exception as error:
         # The library chooses its HTTP client, whose exceptions are therefore not known here.
-        raise truncated(repr(error)) from error
+        raise truncated(type(error).__name__) from error

@@ -8,6 +8,7 @@ functions and to hand over.
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
@@ -23,6 +24,7 @@ from semantic_kernel.contents import (
 from server.agent.agents import AgentDefinition
 from server.agent.engine import AgentActivated, AgentHandoff, FinishReason, ModelUsed
 from server.agent.kernel.functions import as_function_call
+from server.agent.kernel.meter import ModelMeter
 from server.agent.kernel.turn import CURRENT_TURN, Turn
 from server.agent.model_stream import (
     HANDOFF_PREFIX,
@@ -114,18 +116,20 @@ class ModelService(ChatCompletionClientBase):
         request = ModelRequest([system, *turn.transcript], offered, _tokens_left(turn))
         texts: list[str] = []
         requests: list[ToolRequest] = []
-        finish, usage = ModelFinish.STOP, TokenUsage(0, 0)
-        async with aclosing(self._stream.stream(request)) as chunks:
-            async for chunk in chunks:
-                if chunk.text:
-                    texts.append(chunk.text)
-                    await turn.say(chunk.text)
-                requests.extend(chunk.tool_requests)
-                finish, usage = chunk.finish or finish, chunk.usage or usage
-        turn.count_usage(usage)
-        await turn.emit(_model_used(self._stream.model, usage))
+        finish = ModelFinish.STOP
+        with ModelMeter(turn.telemetry, self._stream.model) as meter:
+            async with aclosing(self._stream.stream(request)) as chunks:
+                async for chunk in chunks:
+                    if chunk.text:
+                        meter.text_came()
+                        texts.append(chunk.text)
+                        await turn.say(chunk.text)
+                    requests.extend(chunk.tool_requests)
+                    finish, meter.usage = chunk.finish or finish, chunk.usage or meter.usage
+        turn.count_usage(meter.usage)
+        await turn.emit(_model_used(self._stream.model, meter.usage))
         own = tuple(ToolRequest(turn.new_id(), r.name, r.arguments) for r in requests)
-        return _Reply("".join(texts), own, finish, usage)
+        return _Reply("".join(texts), own, finish, meter.usage)
 
     async def _settle(self, turn: Turn, reply: _Reply, *, offered: bool) -> None:
         """Decide what the reply means: calls to make, or the end of the turn."""
@@ -150,6 +154,7 @@ class ModelService(ChatCompletionClientBase):
                 "the language model gave an empty answer; try again",
                 reason="MODEL_UNAVAILABLE",
                 metadata={"model": self.ai_model_id, "status": "empty"},
+                retry_delay=timedelta(seconds=1),
             )
         await turn.say(_UNANSWERED)
 

@@ -16,6 +16,7 @@ from server.agent.engine import (
 from server.agent.kernel.events import EventQueue
 from server.agent.kernel.transcript import opening
 from server.agent.model_stream import MessageRole, ModelMessage, TokenUsage, ToolRequest
+from server.core.telemetry import Telemetry
 
 CURRENT_TURN: ContextVar["Turn"] = ContextVar("CURRENT_TURN")
 """Agents and filters are shared by all turns; the tasks of a turn find it here."""
@@ -33,6 +34,7 @@ class Turn:
         max_rounds: int,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        telemetry: Telemetry,
     ) -> None:
         self.agent = agent
         self.user_text = request.text
@@ -40,6 +42,7 @@ class Turn:
         self.transcript: list[ModelMessage] = opening(request)
         self.clock = clock
         self.new_id = new_id
+        self.telemetry = telemetry
         self.next_agent: tuple[str, str] | None = None
         """To whom the running agent hands over, and why."""
         self.finish = FinishReason.STOP

@@ -96,8 +96,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     PreconditionFailure. Metadata: child_type, child_count.
     """
     ERROR_REASON_WRONG_STATE: _ErrorReason.ValueType  # 27
-    """The resource is in a state that does not allow the operation. Code FAILED_PRECONDITION.
-    Metadata: resource_name, state, allowed_states.
+    """The resource is in a state that does not allow the operation. Code FAILED_PRECONDITION;
+    detail PreconditionFailure. Metadata: resource_name, state, allowed_states.
     """
     ERROR_REASON_REFERENCE_NOT_FOUND: _ErrorReason.ValueType  # 28
     """A field of the request names a resource that does not exist. Code INVALID_ARGUMENT; detail
@@ -156,12 +156,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PASSWORD_POLICY: _ErrorReason.ValueType  # 69
     """The new password breaks a rule. Code INVALID_ARGUMENT; detail BadRequest. Metadata: rule."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 80
-    """The rate bucket of the method is empty. Code RESOURCE_EXHAUSTED; details QuotaFailure,
-    RetryInfo. Metadata: bucket, limit, reset_time.
+    """The caller's rate bucket is empty, or the server or what it needs has too much to do. Code
+    RESOURCE_EXHAUSTED; details QuotaFailure, RetryInfo. Metadata: bucket, limit, reset_time.
     """
     ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 81
-    """The caller holds as many streams of this method as allowed. Code RESOURCE_EXHAUSTED; detail
-    RetryInfo. Metadata: method, limit.
+    """The caller holds as many streams of this method as allowed. Code RESOURCE_EXHAUSTED; details
+    QuotaFailure, RetryInfo. Metadata: method, limit.
     """
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 82
     """A database or another service that the call needs is away. Code UNAVAILABLE; detail
@@ -172,8 +172,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     detail RetryInfo. No metadata.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 84
-    """An unforeseen failure of the server. The request id finds it in the logs. Code INTERNAL;
-    detail DebugInfo only in debug mode. Metadata: request_id.
+    """An unforeseen failure of the server. The request id finds it in the logs. Code INTERNAL.
+    Metadata: request_id.
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 85
     """The cursor points before the oldest change that is still kept. Code OUT_OF_RANGE. Metadata:
@@ -192,6 +192,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 89
     """The call used up its deadline, the client's or the method's own. Code DEADLINE_EXCEEDED. No
     metadata.
+    """
+    ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 90
+    """The server has no method of this path. Code UNIMPLEMENTED. No metadata."""
+    ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 91
+    """The answer would be larger than the server sends; ask for fewer items or for a smaller view.
+    Code RESOURCE_EXHAUSTED. Metadata: limit_bytes, answer_bytes.
     """
     ERROR_REASON_PROTOCOL_VIOLATION: _ErrorReason.ValueType  # 100
     """A frame came that the protocol does not allow here, such as a user message before start. Code
@@ -318,8 +324,8 @@ ERROR_REASON_RESOURCE_IN_USE: ErrorReason.ValueType  # 26
 PreconditionFailure. Metadata: child_type, child_count.
 """
 ERROR_REASON_WRONG_STATE: ErrorReason.ValueType  # 27
-"""The resource is in a state that does not allow the operation. Code FAILED_PRECONDITION.
-Metadata: resource_name, state, allowed_states.
+"""The resource is in a state that does not allow the operation. Code FAILED_PRECONDITION;
+detail PreconditionFailure. Metadata: resource_name, state, allowed_states.
 """
 ERROR_REASON_REFERENCE_NOT_FOUND: ErrorReason.ValueType  # 28
 """A field of the request names a resource that does not exist. Code INVALID_ARGUMENT; detail
@@ -378,12 +384,12 @@ ERROR_REASON_REFRESH_TOKEN_REUSED: ErrorReason.ValueType  # 68
 ERROR_REASON_PASSWORD_POLICY: ErrorReason.ValueType  # 69
 """The new password breaks a rule. Code INVALID_ARGUMENT; detail BadRequest. Metadata: rule."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 80
-"""The rate bucket of the method is empty. Code RESOURCE_EXHAUSTED; details QuotaFailure,
-RetryInfo. Metadata: bucket, limit, reset_time.
+"""The caller's rate bucket is empty, or the server or what it needs has too much to do. Code
+RESOURCE_EXHAUSTED; details QuotaFailure, RetryInfo. Metadata: bucket, limit, reset_time.
 """
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 81
-"""The caller holds as many streams of this method as allowed. Code RESOURCE_EXHAUSTED; detail
-RetryInfo. Metadata: method, limit.
+"""The caller holds as many streams of this method as allowed. Code RESOURCE_EXHAUSTED; details
+QuotaFailure, RetryInfo. Metadata: method, limit.
 """
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 82
 """A database or another service that the call needs is away. Code UNAVAILABLE; detail
@@ -394,8 +400,8 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 83
 detail RetryInfo. No metadata.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 84
-"""An unforeseen failure of the server. The request id finds it in the logs. Code INTERNAL;
-detail DebugInfo only in debug mode. Metadata: request_id.
+"""An unforeseen failure of the server. The request id finds it in the logs. Code INTERNAL.
+Metadata: request_id.
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 85
 """The cursor points before the oldest change that is still kept. Code OUT_OF_RANGE. Metadata:
@@ -414,6 +420,12 @@ ABORTED; detail RetryInfo. No metadata.
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 89
 """The call used up its deadline, the client's or the method's own. Code DEADLINE_EXCEEDED. No
 metadata.
+"""
+ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 90
+"""The server has no method of this path. Code UNIMPLEMENTED. No metadata."""
+ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 91
+"""The answer would be larger than the server sends; ask for fewer items or for a smaller view.
+Code RESOURCE_EXHAUSTED. Metadata: limit_bytes, answer_bytes.
 """
 ERROR_REASON_PROTOCOL_VIOLATION: ErrorReason.ValueType  # 100
 """A frame came that the protocol does not allow here, such as a user message before start. Code

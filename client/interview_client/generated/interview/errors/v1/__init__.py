@@ -138,8 +138,8 @@ class ErrorReason(betterproto2.Enum):
 
     WRONG_STATE = 27
     """
-    The resource is in a state that does not allow the operation. Code FAILED_PRECONDITION.
-    Metadata: resource_name, state, allowed_states.
+    The resource is in a state that does not allow the operation. Code FAILED_PRECONDITION;
+    detail PreconditionFailure. Metadata: resource_name, state, allowed_states.
     """
 
     REFERENCE_NOT_FOUND = 28
@@ -240,14 +240,14 @@ class ErrorReason(betterproto2.Enum):
 
     RATE_LIMITED = 80
     """
-    The rate bucket of the method is empty. Code RESOURCE_EXHAUSTED; details QuotaFailure,
-    RetryInfo. Metadata: bucket, limit, reset_time.
+    The caller's rate bucket is empty, or the server or what it needs has too much to do. Code
+    RESOURCE_EXHAUSTED; details QuotaFailure, RetryInfo. Metadata: bucket, limit, reset_time.
     """
 
     TOO_MANY_STREAMS = 81
     """
-    The caller holds as many streams of this method as allowed. Code RESOURCE_EXHAUSTED; detail
-    RetryInfo. Metadata: method, limit.
+    The caller holds as many streams of this method as allowed. Code RESOURCE_EXHAUSTED; details
+    QuotaFailure, RetryInfo. Metadata: method, limit.
     """
 
     DEPENDENCY_UNAVAILABLE = 82
@@ -264,8 +264,8 @@ class ErrorReason(betterproto2.Enum):
 
     INTERNAL = 84
     """
-    An unforeseen failure of the server. The request id finds it in the logs. Code INTERNAL;
-    detail DebugInfo only in debug mode. Metadata: request_id.
+    An unforeseen failure of the server. The request id finds it in the logs. Code INTERNAL.
+    Metadata: request_id.
     """
 
     CURSOR_EXPIRED = 85
@@ -295,6 +295,17 @@ class ErrorReason(betterproto2.Enum):
     """
     The call used up its deadline, the client's or the method's own. Code DEADLINE_EXCEEDED. No
     metadata.
+    """
+
+    METHOD_UNKNOWN = 90
+    """
+    The server has no method of this path. Code UNIMPLEMENTED. No metadata.
+    """
+
+    ANSWER_TOO_LARGE = 91
+    """
+    The answer would be larger than the server sends; ask for fewer items or for a smaller view.
+    Code RESOURCE_EXHAUSTED. Metadata: limit_bytes, answer_bytes.
     """
 
     PROTOCOL_VIOLATION = 100
@@ -411,6 +422,8 @@ class ErrorReason(betterproto2.Enum):
             87: "ERROR_REASON_SLOW_CONSUMER",
             88: "ERROR_REASON_TRANSACTION_CONFLICT",
             89: "ERROR_REASON_DEADLINE_EXCEEDED",
+            90: "ERROR_REASON_METHOD_UNKNOWN",
+            91: "ERROR_REASON_ANSWER_TOO_LARGE",
             100: "ERROR_REASON_PROTOCOL_VIOLATION",
             101: "ERROR_REASON_TURN_IN_PROGRESS",
             102: "ERROR_REASON_TURN_ID_REUSED",
@@ -474,6 +487,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_SLOW_CONSUMER": 87,
             "ERROR_REASON_TRANSACTION_CONFLICT": 88,
             "ERROR_REASON_DEADLINE_EXCEEDED": 89,
+            "ERROR_REASON_METHOD_UNKNOWN": 90,
+            "ERROR_REASON_ANSWER_TOO_LARGE": 91,
             "ERROR_REASON_PROTOCOL_VIOLATION": 100,
             "ERROR_REASON_TURN_IN_PROGRESS": 101,
             "ERROR_REASON_TURN_ID_REUSED": 102,

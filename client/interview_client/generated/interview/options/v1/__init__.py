@@ -193,7 +193,8 @@ class CallLimits(betterproto2.Message):
 
     bucket: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Name of the rate bucket that the call draws from: "read", "login", "agent" or "bulk".
+    Name of the rate bucket that the call draws from: "read", "write", "login", "agent" or
+    "bulk". Empty: "write".
     """
 
     max_streams_per_principal: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)

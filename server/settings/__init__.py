@@ -3,14 +3,20 @@
 Names without a prefix are those that the deployments of this service have always used.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from server.settings.admission import AdmissionSettings
+from server.settings.connections import ConnectionSettings
+from server.settings.database import database_url
+from server.settings.telemetry import PRODUCTION_METRICS_PORT, TelemetrySettings
+from server.settings.tls import TlsSettings, is_loopback
 
 _MIN_SECRET_BYTES = 32
 
@@ -26,7 +32,7 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(BaseSettings):
+class Settings(ConnectionSettings, AdmissionSettings, TlsSettings, TelemetrySettings):
     """Every setting with its default. Empty values count as not set."""
 
     model_config = SettingsConfigDict(
@@ -37,7 +43,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     data_dir: Path = Path("data")
-    database_url: str = ""
+    database_url: str = Field("", repr=False)  # it may hold a password
     database_read_connections: Annotated[int, Field(ge=1, le=200)] = 8
     database_write_connections: Annotated[int, Field(ge=1, le=200)] = 4
     secret_key: SecretStr = SecretStr("")
@@ -79,13 +85,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _async_driver(cls, value: str) -> str:
-        """Accept the plain schemes that other tools use and name the driver we need."""
-        for plain, driver in _DRIVERS.items():
-            if value.startswith(plain):
-                return driver + value[len(plain) :]
-        if value and not value.startswith(tuple(_DRIVERS.values())):
-            raise ValueError("must begin with postgresql:// or sqlite:///")
-        return value
+        return database_url(value) if value else value
 
     @field_validator("openai_base_url")
     @classmethod
@@ -129,6 +129,21 @@ class Settings(BaseSettings):
         return self.reflection
 
     @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the metrics, None where there are none."""
+        port = self.metrics_port
+        if port is None:
+            port = PRODUCTION_METRICS_PORT if self.environment is Environment.PRODUCTION else 0
+        return (self.metrics_host or self.host, port) if port else None
+
+    @property
+    def secret_values(self) -> tuple[str, ...]:
+        """What must never be shown, wherever it stands."""
+        password = urlsplit(self.database_url).password or ""
+        secrets = (self.secret_key, self.openai_api_key)
+        return (*(secret.get_secret_value() for secret in secrets), password, unquote(password))
+
+    @property
     def model_configured(self) -> bool:
         """Whether a model answers: a key, or a base URL of a server that needs none."""
         return bool(self.openai_api_key.get_secret_value() or self.openai_base_url)
@@ -137,13 +152,6 @@ class Settings(BaseSettings):
     def access_token_lifetime(self) -> timedelta:
         """How long an access token is valid."""
         return timedelta(minutes=self.access_token_minutes)
-
-
-_DRIVERS: Mapping[str, str] = {
-    "postgresql://": "postgresql+asyncpg://",
-    "postgres://": "postgresql+asyncpg://",
-    "sqlite://": "sqlite+aiosqlite://",
-}
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -158,7 +166,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(".env: must be text in UTF-8") from None
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, problem['loc'])).upper()}: {_must(problem['msg'])}"
+            f"{_named(problem['loc'])}{_must(problem['msg'])}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("\n".join(lines)) from None
@@ -172,6 +180,27 @@ def _check_production(settings: Settings) -> None:
         raise SettingsError("SECRET_KEY: must be set in production (at least 32 random bytes)")
     if not settings.database_url:
         raise SettingsError("DATABASE_URL: must be set in production")
+
+
+def check_listening(settings: Settings) -> None:
+    """Refuse to let other machines talk to the server in the clear, unless that is wanted.
+
+    Raises:
+        SettingsError: HOST is no loopback address, there is no TLS, and nobody allowed it.
+    """
+    if settings.transport != "plaintext" or settings.allow_plaintext:
+        return
+    if not is_loopback(settings.host):
+        raise SettingsError(
+            f"HOST: {settings.host} is open to other machines, and passwords and tokens would"
+            " travel in the clear: set TLS_CERTIFICATE_FILE and TLS_PRIVATE_KEY_FILE, or"
+            " ALLOW_PLAINTEXT=true where a proxy or a network of your own protects them"
+        )
+
+
+def _named(location: tuple[int | str, ...]) -> str:
+    """Return the beginning of a setting's line; rules about several name them themselves."""
+    return f"{'.'.join(map(str, location)).upper()}: " if location else ""
 
 
 def _must(message: str) -> str:

@@ -1,0 +1,72 @@
+"""What every process of the server does alike: logs, loop, signals, saying what is wrong."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from google.protobuf.descriptor import FileDescriptor
+
+from server.generated.interview.agent.v1 import chat_pb2
+from server.generated.interview.auth.v1 import auth_service_pb2
+from server.log import configure
+from server.redaction import Redactor
+from server.settings import Settings
+
+
+def set_up_logs(settings: Settings, *, worker: int | None = None) -> None:
+    """Write logs to stderr as the settings say; those of a worker carry its number."""
+    json = settings.log_format == "json" or (
+        settings.log_format == "auto" and not sys.stderr.isatty()
+    )
+    secret = {
+        name
+        for file in (auth_service_pb2.DESCRIPTOR, chat_pb2.DESCRIPTOR)
+        for name in _redacted_fields(file)
+    }
+    configure(
+        settings.effective_log_level,
+        json=json,
+        stream=sys.stderr,
+        secret_fields=secret,
+        secrets=settings.secret_values,
+        fields={} if worker is None else {"worker": worker},
+    )
+
+
+def on_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return the events of the first and of a second SIGTERM or SIGINT."""
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping, hurry
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run to the end on the fastest loop that there is; return the exit code."""
+    try:
+        import uvloop  # noqa: PLC0415  # only Linux has it
+    except ImportError:  # where it does not exist, asyncio's own loop does
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+def fail(message: str) -> int:
+    """Say on stderr what is wrong, line by line; return the exit code."""
+    redactor = Redactor(())
+    for line in message.splitlines():
+        sys.stderr.write(f"error: {redactor.text(line)}\n")
+    return 1
+
+
+def _redacted_fields(file: FileDescriptor) -> Iterator[str]:
+    for message in file.message_types_by_name.values():
+        for field in message.fields:
+            if field.GetOptions().debug_redact:
+                yield field.name
