@@ -1,20 +1,16 @@
-"""`python -m benchmarks [--quick] [--json FILE]`: measure, print, fail on a wrong answer."""
+"""`python -m benchmarks [calls|overload] [--quick]`: measure, print, fail on a wrong answer."""
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from uuid import uuid4
 
-import asyncpg
-from sqlalchemy.engine import make_url
-
-from benchmarks import model
+from benchmarks import model, overload
+from benchmarks.databases import execute, fresh_postgres
 from benchmarks.processes import (
     EMAIL,
     PASSWORD,
@@ -30,7 +26,7 @@ from benchmarks.report import ChatFigures, Report, StartFigures
 from benchmarks.rounds import Bench, Figures, Plan
 from benchmarks.scenarios import scenarios
 from server.catalogue.sample import read_sample_films
-from tests.support.postgres import PostgresUnavailable, running_postgres
+from tests.support.postgres import PostgresUnavailable
 
 FULL = Plan(pairs=5, seconds=0.6, turns=15)
 QUICK = Plan(pairs=2, seconds=0.08, turns=3)
@@ -44,9 +40,21 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; rougher")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), help="only this one")
+    parser.add_argument("what", nargs="?", choices=("calls", "overload"), default="calls")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="overload: a setting of one more server, to compare with; can be repeated",
+    )
     options = parser.parse_args()
     databases = [options.database] if options.database else ["sqlite", "postgresql"]
     try:
+        if options.what == "overload":
+            extra = dict(pair.split("=", 1) for pair in options.set)
+            overload.run(overload.QUICK if options.quick else overload.FULL, extra, options.json)
+            return 0
         report = _run(QUICK if options.quick else FULL, databases)
     except (RunFailed, PostgresUnavailable) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -94,38 +102,15 @@ def _served(
         folder = Path(name)
         settings = {"OPENAI_BASE_URL": model_url, "OPENAI_API_KEY": "sk-for-a-scripted-model"}
         if database == "postgresql":
-            settings["DATABASE_URL"] = stack.enter_context(_postgres())
+            settings["DATABASE_URL"] = stack.enter_context(fresh_postgres())
         env = environment(folder, **settings)
         prepare(env, folder)
         if database == "postgresql":
             # What autovacuum does within a minute; until then the planner guesses, badly.
-            asyncio.run(_execute(settings["DATABASE_URL"], "ANALYZE"))
+            asyncio.run(execute(settings["DATABASE_URL"], "ANALYZE"))
         served = stack.enter_context(running_server(env, folder))
         load.ask("login", target=served.target, echo=echo_target, email=EMAIL, password=PASSWORD)
         yield Bench(load, echo, echo_target, served, database)
-
-
-@contextmanager
-def _postgres() -> Iterator[str]:
-    """Yield a fresh database of TEST_POSTGRES_URL, or of a server from the embedded wheel."""
-    with ExitStack() as stack:
-        given = os.environ.get("TEST_POSTGRES_URL")
-        server = make_url(given or stack.enter_context(running_postgres()))
-        name = f"benchmark_{uuid4().hex}"
-        plain = server.set(drivername="postgresql")
-        maintenance = plain.render_as_string(hide_password=False)
-        asyncio.run(_execute(maintenance, f"CREATE DATABASE {name}"))
-        drop = f"DROP DATABASE {name} WITH (FORCE)"
-        stack.callback(lambda: asyncio.run(_execute(maintenance, drop)))
-        yield plain.set(database=name).render_as_string(hide_password=False)
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 def _chat(bench: Bench, scripted: Child, turns: int) -> ChatFigures:

@@ -6,8 +6,6 @@ the same bytes and are checked the same way, so the client costs the same on bot
 
 import asyncio
 import base64
-import json
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -17,6 +15,7 @@ from uuid import uuid4
 import grpc
 import uvloop
 
+from benchmarks.commands import Command, WrongAnswer, obey
 from benchmarks.echo import ANSWER, STORE
 from benchmarks.scenarios import READERS
 from server.generated.interview.agent.v1 import (
@@ -26,12 +25,7 @@ from server.generated.interview.agent.v1 import (
 )
 from server.generated.interview.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 
-Command = dict[str, Any]
 CALL_SECONDS = 10.0
-
-
-class WrongAnswer(Exception):
-    """A server answered something else than it must."""
 
 
 class Load:
@@ -126,18 +120,5 @@ class Load:
         return {"first_tokens": first_tokens}
 
 
-async def main() -> None:
-    """Run each command of stdin."""
-    load, loop = Load(), asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        command = json.loads(line)
-        try:
-            result = await load.commands[command.pop("do")](command)
-        except (WrongAnswer, grpc.aio.AioRpcError) as error:
-            result = {"error": str(error)}
-        sys.stdout.write(json.dumps(result) + "\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(obey(Load().commands))

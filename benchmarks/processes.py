@@ -89,10 +89,10 @@ def cpu_seconds(process: "subprocess.Popen[str]") -> float:
 
 
 @contextmanager
-def running_module(name: str) -> Iterator[Child]:
+def running_module(name: str, *arguments: str) -> Iterator[Child]:
     """Run `python -m name` for the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", name],
+        [sys.executable, "-m", name, *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

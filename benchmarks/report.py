@@ -89,13 +89,20 @@ class Report:
             f" first token {self.chat.first_token_ms:.1f} ms after the model's"
             f" (medians of {self.chat.turns} turns)"
         )
-        return "\n".join([_conditions(), "", *_aligned(rows), "", *starts, *imports, chat])
+        return "\n".join([_ratios(), "", *aligned(rows), "", *starts, *imports, chat])
 
 
-def _conditions() -> str:
+def conditions() -> str:
+    """Return what the figures were measured on."""
     return (
         f"{os.cpu_count()} CPUs shared by the server, its database and the load generator;"
-        f" CPython {platform.python_version()}, grpcio {grpc.__version__}.\n"
+        f" CPython {platform.python_version()}, grpcio {grpc.__version__}."
+    )
+
+
+def _ratios() -> str:
+    return (
+        f"{conditions()}\n"
         "`of echo` (throughput) and `CPU of echo` (echo's CPU per request / ours) are medians of\n"
         "interleaved pairs of rounds; only they can be compared between machines."
     )
@@ -118,7 +125,8 @@ def _row(figures: Figures) -> tuple[str, ...]:
     )
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines whose columns stand below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
