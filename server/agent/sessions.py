@@ -1,12 +1,17 @@
 """Opening sessions: new ones, known ones, and one stream at a time for each."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from server.agent.domain import SESSION_TYPE, Session, SessionOptions, SessionRepository
 from server.core.clock import Clock
-from server.core.errors import DomainError, ResourceNotFound, ResourceRef
+from server.core.errors import DomainError, ResourceNotFound, ResourceRef, WrongState
+
+PATIENCE = 2.0
+"""Seconds that a stream waits for the session's last one to let go. A client that comes back
+after a cut is often faster than the news of the cut, which takes another connection."""
 
 
 class Sessions:
@@ -18,7 +23,7 @@ class Sessions:
         self.repository = repository
         self._clock = clock
         self._new_uuid = new_uuid
-        self._attached: set[tuple[UUID, UUID]] = set()
+        self._attached: dict[tuple[UUID, UUID], asyncio.Event] = {}
 
     def new_id(self) -> UUID:
         """Choose the id of a new session."""
@@ -34,19 +39,15 @@ class Sessions:
         hold is not in the way: whether their session exists is not to be learned.
 
         Raises:
-            DomainError: SESSION_ATTACHED_ELSEWHERE, another stream of this process holds it;
-                RESOURCE_EXISTS, the id is taken, by another user or with other options.
-            DomainError: WRONG_STATE, the session has ended.
+            DomainError: SESSION_ATTACHED_ELSEWHERE, another stream of this process holds it and
+                goes on doing so; RESOURCE_EXISTS, the id is taken, by another user or with
+                other options.
+            WrongState: the session has ended.
             ResourceNotFound: there is none and no options are given.
         """
         key = (owner_id, session_id)
-        if key in self._attached:
-            raise DomainError(
-                "another stream holds this session; close it first",
-                reason="SESSION_ATTACHED_ELSEWHERE",
-                metadata={"session": f"sessions/{session_id}"},
-            )
-        self._attached.add(key)
+        await self._vacant(key)
+        self._attached[key] = asyncio.Event()
         try:
             if options is None:
                 session = await self._known(owner_id, session_id)
@@ -56,7 +57,19 @@ class Sessions:
                 raise _ended(session)
             yield session
         finally:
-            self._attached.discard(key)
+            self._attached.pop(key).set()
+
+    async def _vacant(self, key: tuple[UUID, UUID]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while (left := self._attached.get(key)) is not None:
+                    await left.wait()
+        except TimeoutError:
+            raise DomainError(
+                "another stream holds this session; close it first",
+                reason="SESSION_ATTACHED_ELSEWHERE",
+                metadata={"session": f"sessions/{key[1]}"},
+            ) from None
 
     async def _started(self, owner_id: UUID, session_id: UUID, options: SessionOptions) -> Session:
         now = self._clock()
@@ -80,14 +93,11 @@ class Sessions:
         return session
 
 
-def _ended(session: Session) -> DomainError:
-    return DomainError(
+def _ended(session: Session) -> WrongState:
+    return WrongState(
         f"{session.name} has ended; start a new session",
-        reason="WRONG_STATE",
-        resource=ResourceRef(SESSION_TYPE, session.name),
-        metadata={
-            "resource_name": session.name,
-            "state": "SESSION_STATE_ENDED",
-            "allowed_states": "SESSION_STATE_IDLE,SESSION_STATE_RUNNING",
-        },
+        session.name,
+        "SESSION_STATE_ENDED",
+        ("SESSION_STATE_IDLE", "SESSION_STATE_RUNNING"),
+        ResourceRef(SESSION_TYPE, session.name),
     )
