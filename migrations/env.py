@@ -9,9 +9,11 @@ from typing import Any
 from alembic import context
 
 import server.agent.models
+import server.audit.models
 import server.auth.models
 import server.catalogue.models
-import server.rentals.models  # noqa: F401  # the four imports fill Base.metadata
+import server.database.idempotency
+import server.rentals.models  # noqa: F401  # the imports fill Base.metadata
 from server.database.base import Base
 
 

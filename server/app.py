@@ -24,13 +24,9 @@ from server.agent.repository import SqlSessions
 from server.agent.servicer import AgentServicer, ChatParts
 from server.agent.sessions import Sessions
 from server.agent.tools import catalogue_tools
-from server.auth.keys import signing_key_from_secret
-from server.auth.passwords import Passwords
-from server.auth.repository import AuthRepository
-from server.auth.servicer import AuthServicer
-from server.auth.sign_in import SignIn
-from server.auth.tokens import AccessTokens, RefreshTokens
+from server.audit.kept import kept_of
 from server.auth.users import Users
+from server.auth_parts import AuthParts
 from server.catalogue.domain import Catalogue
 from server.catalogue.query_fields import film_fields
 from server.catalogue.repository import SqlCatalogue
@@ -51,10 +47,11 @@ from server.core.errors import DomainError
 from server.database.engine import Database
 from server.database.watch import watch_database
 from server.generated.interview.agent.v1 import agent_service_pb2
-from server.generated.interview.auth.v1 import auth_service_pb2
+from server.generated.interview.auth.v1 import auth_service_pb2, user_service_pb2
 from server.generated.interview.catalogue.v1 import catalogue_service_pb2
 from server.rpc.access_log import AccessLog
 from server.rpc.admission import Admission, AdmissionCheck
+from server.rpc.audit import AuditTrail
 from server.rpc.auth import Authentication, Authorization
 from server.rpc.boundary import Boundary
 from server.rpc.chain import Chain, request_ids
@@ -71,8 +68,10 @@ from server.settings import Settings
 from server.telemetry.observation import Observation
 
 AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
+USERS = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 CATALOGUE = catalogue_service_pb2.DESCRIPTOR.services_by_name["CatalogueService"]
 AGENT = agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"]
+SERVICES = (AUTH, USERS, CATALOGUE, AGENT)
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 CHAT_POLICY = policy_of(AGENT.methods_by_name["Chat"])
 
@@ -99,9 +98,10 @@ class Application:
         )
         self._closing.push_async_callback(self.database.close)
         self.catalogue = Catalogue(SqlCatalogue(self.database), film_fields(), clock)
-        self._build_auth(secret)
+        self._auth = AuthParts(settings, secret, self.database, clock, log)
+        self._closing.push_async_callback(self._auth.close)
         self._build_limits()
-        self.health = Health([AUTH.full_name, CATALOGUE.full_name, AGENT.full_name])
+        self.health = Health([service.full_name for service in SERVICES])
         self._gate = DrainGate()
         self._boundary = Boundary(
             self._methods(secret),
@@ -109,12 +109,13 @@ class Application:
                 AccessLog(log.bind(logger="access")),
                 self._observation.interceptors,
                 self._gate,
-                Authentication(self._tokens.verify),
-                Authorization(),
+                Authentication(self._auth.authenticate, self._auth.is_api_key),
+                Authorization(clock),
                 AdmissionCheck(self.admission),
                 self._rate_limits,
             ).ordered(),
             admission=self.admission,
+            audit=AuditTrail(self._auth.audit_rows.store, kept_of, log.bind(logger="audit")),
             log=log,
             request_id=request_ids(secrets.token_bytes),
             max_answer_bytes=settings.max_send_message_bytes,
@@ -144,6 +145,7 @@ class Application:
         self._background = [
             asyncio.create_task(self._load_agents()),
             asyncio.create_task(watch_database(self.database, self._note_database, self._log)),
+            *self._auth.background(),
         ]
         if tls is not None:
             self._background.append(asyncio.create_task(tls.watch()))
@@ -153,6 +155,11 @@ class Application:
         """Wait until the agents answer and return their model's id, or raise what failed."""
         await asyncio.shield(self._background[0])
         return self._loaded_engine().model
+
+    @property
+    def users(self) -> Users:
+        """Who there is."""
+        return self._auth.users
 
     @property
     def running_calls(self) -> int:
@@ -175,29 +182,6 @@ class Application:
         files = tls_files(self.settings)
         return None if files is None else await ServerTls.load(files, self._clock, self._log)
 
-    def _build_auth(self, secret: bytes) -> None:
-        settings, repository = self.settings, AuthRepository(self.database)
-        self._tokens = AccessTokens(
-            signing_key_from_secret(secret),
-            issuer=settings.token_issuer,
-            audience=settings.token_audience,
-            clock=self._clock,
-            lifetime=settings.access_token_lifetime,
-        )
-        passwords = Passwords(
-            settings.password_cost, log=self._log, threads=settings.max_running_logins
-        )
-        self._closing.push_async_callback(passwords.close)
-        self._sign_in = SignIn(
-            repository,
-            passwords,
-            self._tokens,
-            RefreshTokens(),
-            clock=self._clock,
-            log=self._log,
-        )
-        self.users = Users(repository, passwords, self._tokens, clock=self._clock)
-
     def _build_limits(self) -> None:
         telemetry = self._observation.telemetry
         self._rate_limits = RateLimits(
@@ -217,13 +201,14 @@ class Application:
     def _methods(self, secret: bytes) -> Sequence[Method]:
         page_tokens = PageTokens(secret, self._clock, secrets.token_bytes)
         methods = [
-            *methods_of(AUTH, AuthServicer(self._sign_in)),
+            *methods_of(AUTH, self._auth.auth_servicer),
+            *methods_of(USERS, self._auth.user_servicer),
             *methods_of(CATALOGUE, CatalogueServicer(self.catalogue, page_tokens)),
             *methods_of(AGENT, AgentServicer(self._chat_parts())),
             *methods_of(HEALTH, self.health, _infrastructure_policy),
         ]
         if self.settings.reflection_served:
-            services = [service.full_name for service in (AUTH, CATALOGUE, AGENT, HEALTH)]
+            services = [service.full_name for service in (*SERVICES, HEALTH)]
             methods.extend(reflection_methods(services))
         return methods
 
@@ -231,7 +216,7 @@ class Application:
         return ChatParts(
             engine=self._loaded_engine,
             sessions=Sessions(SqlSessions(self.database, self._clock), self._clock, uuid4),
-            authenticate=self._tokens.verify,
+            authenticate=self._auth.tokens.verify,
             clock=self._clock,
             new_uuid=uuid4,
             draining=self._gate.draining,
@@ -262,7 +247,7 @@ class Application:
     def _tell_health(self) -> None:
         """Let each name follow what its calls need."""
         agents = self._engine is not None and self._model_up
-        for name in ("", "readiness", AUTH.full_name, CATALOGUE.full_name):
+        for name in ("", "readiness", AUTH.full_name, USERS.full_name, CATALOGUE.full_name):
             self.health.set(name, serving=self._database_up)
         self.health.set(AGENT.full_name, serving=self._database_up and agents)
 

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from server.auth.domain import ACTIVE, User, checked_email
 from server.auth.sign_in import Login, TokenPair
-from server.core.principal import Principal
+from server.core.principal import FOREVER, CredentialKind, Principal
+from server.core.roles import is_permission
 from server.generated.interview.auth.v1 import auth_service_pb2 as auth
 from server.generated.interview.auth.v1 import resources_pb2 as resources
 from server.generated.interview.options.v1 import options_pb2 as options
@@ -52,6 +53,30 @@ class RefreshCommand(BaseModel):
     refresh_token: Annotated[str, Field(min_length=16, max_length=512, repr=False)]
 
 
+def _permission(name: str) -> str:
+    if not is_permission(name):
+        raise ValueError("is no permission of this service; ListRoles names them all")
+    return name
+
+
+def _without_repeats(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("must not have the same item twice")
+    return values
+
+
+Permissions = Annotated[
+    list[Annotated[str, AfterValidator(_permission)]], AfterValidator(_without_repeats)
+]
+
+
+class TestPermissionsCommand(BaseModel):
+    """The rules of TestPermissionsRequest."""
+
+    resource: Annotated[str, Field(max_length=256)]
+    permissions: Annotated[Permissions, Field(min_length=1, max_length=100)]
+
+
 def login_command(request: auth.LoginRequest) -> LoginCommand:
     """Read a LoginRequest; raises ValidationFailed."""
     return validated(
@@ -67,6 +92,14 @@ def login_command(request: auth.LoginRequest) -> LoginCommand:
 def refresh_command(request: auth.RefreshTokenRequest) -> RefreshCommand:
     """Read a RefreshTokenRequest; raises ValidationFailed."""
     return validated(RefreshCommand, {"refresh_token": request.refresh_token})
+
+
+def test_permissions_command(request: auth.TestPermissionsRequest) -> TestPermissionsCommand:
+    """Read a TestPermissionsRequest; raises ValidationFailed."""
+    return validated(
+        TestPermissionsCommand,
+        {"resource": request.resource, "permissions": list(request.permissions)},
+    )
 
 
 def login_response(login: Login) -> auth.LoginResponse:
@@ -92,13 +125,17 @@ def token_pair(tokens: TokenPair) -> auth.TokenPair:
 
 def principal_message(principal: Principal, user: User) -> auth.Principal:
     """Write a Principal: the user as kept now, the rest as the credential says."""
+    by_key = principal.kind is CredentialKind.API_KEY
+    kind = options.CREDENTIAL_KIND_API_KEY if by_key else options.CREDENTIAL_KIND_ACCESS_TOKEN
+    ends = principal.expire_time
     return auth.Principal(
         user=user_message(user),
         permissions=sorted(principal.permissions),
-        credential_kind=options.CREDENTIAL_KIND_ACCESS_TOKEN,
-        auth_time=timestamp(principal.auth_time),
-        expire_time=timestamp(principal.expire_time),
-        login_session=_session_name(principal.user_id, principal.session_id),
+        credential_kind=kind,
+        auth_time=None if by_key else timestamp(principal.auth_time),
+        expire_time=None if ends == FOREVER else timestamp(ends),
+        login_session="" if by_key else principal.credential,
+        api_key=principal.credential if by_key else "",
     )
 
 

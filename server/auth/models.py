@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database.base import Base
@@ -11,9 +11,17 @@ from server.database.types import UtcDateTime
 
 
 class AppUser(Base):
-    """A person or a service that signs in. `email` is kept case-folded."""
+    """A person or a service that signs in. `email` is kept case-folded.
+
+    `chosen_id` is the id that was chosen at creation; `user_id` is then made from it. Tokens of
+    before `roles_change_time` have other roles than the user. `revision` counts changes.
+    """
 
     __tablename__ = "app_user"
+    __table_args__ = (
+        Index("idx_app_user_roles_change_time", "roles_change_time"),
+        Index("idx_app_user_purge_time", "purge_time"),
+    )
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
@@ -24,6 +32,13 @@ class AppUser(Base):
     update_time: Mapped[datetime] = mapped_column(UtcDateTime)
     last_login_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
     password_change_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    chosen_id: Mapped[str | None] = mapped_column(String(63))
+    customer_id: Mapped[int | None]
+    staff_id: Mapped[int | None]
+    roles_change_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    delete_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purge_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
 
 
 class AppUserRole(Base):
@@ -41,7 +56,11 @@ class LoginSession(Base):
     """One sign-in on one device; every refresh token of it is of one family."""
 
     __tablename__ = "login_session"
-    __table_args__ = (Index("idx_login_session_user_id", "user_id"),)
+    __table_args__ = (
+        Index("idx_login_session_user_id", "user_id"),
+        Index("idx_login_session_revoke_time", "revoke_time"),
+        Index("idx_login_session_expire_time", "expire_time"),
+    )
 
     session_id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.user_id", ondelete="CASCADE"))
@@ -52,13 +71,20 @@ class LoginSession(Base):
     last_refresh_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expire_time: Mapped[datetime] = mapped_column(UtcDateTime)
     revoke_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    scopes: Mapped[str] = mapped_column(Text, server_default="")
 
 
 class RefreshToken(Base):
-    """A refresh token by its SHA-256. `use_time` is set once, by whoever rotates it."""
+    """A refresh token by its SHA-256. `use_time` is set once, by whoever rotates it.
+
+    `use_request_id` is the request_id of that call: who sends it again asks for its answer.
+    """
 
     __tablename__ = "refresh_token"
-    __table_args__ = (Index("idx_refresh_token_session_id", "session_id"),)
+    __table_args__ = (
+        Index("idx_refresh_token_session_id", "session_id"),
+        Index("idx_refresh_token_expire_time", "expire_time"),
+    )
 
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     session_id: Mapped[UUID] = mapped_column(
@@ -67,4 +93,37 @@ class RefreshToken(Base):
     parent_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     create_time: Mapped[datetime] = mapped_column(UtcDateTime)
     use_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expire_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    use_request_id: Mapped[UUID | None]
+
+
+class ApiKey(Base):
+    """A credential of a program, by the SHA-256 of its secret. `scopes` are split by spaces."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (Index("idx_api_key_user_id", "user_id", "create_time"),)
+
+    key_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.user_id", ondelete="CASCADE"))
+    display_name: Mapped[str] = mapped_column(String(128))
+    scopes: Mapped[str] = mapped_column(Text, server_default="")
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    hint: Mapped[str] = mapped_column(String(16))
+    create_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    expire_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_use_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class LoginAttempts(Base):
+    """Failed sign-ins of late that have something in common, an account or an address.
+
+    `subject` is a keyed hash of that, so that the table tells nobody who tried what.
+    """
+
+    __tablename__ = "login_attempts"
+    __table_args__ = (Index("idx_login_attempts_expire_time", "expire_time"),)
+
+    subject: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    failures: Mapped[int]
+    next_time: Mapped[datetime] = mapped_column(UtcDateTime)
     expire_time: Mapped[datetime] = mapped_column(UtcDateTime)

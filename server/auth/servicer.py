@@ -3,15 +3,24 @@
 from google.protobuf.empty_pb2 import Empty
 
 from server.auth import mapping
+from server.auth.rights import permissions_for
 from server.auth.sign_in import SignIn
 from server.generated.interview.auth.v1.auth_service_pb2 import (
+    ChangePasswordRequest,
     GetCurrentPrincipalRequest,
+    GetJsonWebKeySetRequest,
+    JsonWebKeySet,
+    ListLoginSessionsRequest,
+    ListLoginSessionsResponse,
     LoginRequest,
     LoginResponse,
     LogoutRequest,
     Principal,
     RefreshTokenRequest,
     RefreshTokenResponse,
+    RevokeLoginSessionRequest,
+    TestPermissionsRequest,
+    TestPermissionsResponse,
 )
 from server.rpc.call import Call
 
@@ -57,3 +66,29 @@ class AuthServicer:
         """Tell the caller who it is and what it may do."""
         user = await self._sign_in.current(call.principal)
         return mapping.principal_message(call.principal, user)
+
+    async def TestPermissions(
+        self, request: TestPermissionsRequest, call: Call
+    ) -> TestPermissionsResponse:
+        """Tell which of some permissions the caller has."""
+        command = mapping.test_permissions_command(request)
+        granted = permissions_for(call.principal, command.resource, command.permissions)
+        return TestPermissionsResponse(permissions=granted)
+
+    async def ChangePassword(self, request: ChangePasswordRequest, call: Call) -> Empty:
+        """Replace the caller's password."""
+        raise NotImplementedError
+
+    async def GetJsonWebKeySet(self, request: GetJsonWebKeySetRequest, call: Call) -> JsonWebKeySet:
+        """Answer the keys that verify access tokens."""
+        raise NotImplementedError
+
+    async def ListLoginSessions(
+        self, request: ListLoginSessionsRequest, call: Call
+    ) -> ListLoginSessionsResponse:
+        """List a user's login sessions."""
+        raise NotImplementedError
+
+    async def RevokeLoginSession(self, request: RevokeLoginSessionRequest, call: Call) -> Empty:
+        """End one login session."""
+        raise NotImplementedError

@@ -4,7 +4,19 @@ A permission is named `resource.verb`; `.own` behind it limits it to resources t
 to the caller.
 """
 
-_VIEWER = frozenset({"films.read", "films.watch", "agent.chat"})
+_SELF = frozenset(
+    {
+        "users.read.own",
+        "users.write.own",
+        "users.sessions.read.own",
+        "users.sessions.revoke.own",
+        "apiKeys.read.own",
+        "apiKeys.write.own",
+    }
+)
+"""What everybody with a role may do to the own account."""
+
+_VIEWER = _SELF | {"films.read", "films.watch", "agent.chat"}
 _CUSTOMER = _VIEWER | {
     "rentals.read.own",
     "rentals.create.own",
@@ -62,6 +74,11 @@ ROLES: dict[str, frozenset[str]] = {
 }
 
 PERMISSIONS: frozenset[str] = frozenset().union(*ROLES.values())
+
+
+def is_permission(name: str) -> bool:
+    """Tell whether there is such a permission, with or without `.own`."""
+    return name.removesuffix(".own") in PERMISSIONS or name in PERMISSIONS
 
 
 def permissions_of(roles: tuple[str, ...]) -> frozenset[str]:

@@ -10,7 +10,7 @@ for that message without a deadline, and would answer nothing where it never com
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
@@ -42,12 +42,27 @@ DEADLINE_SLACK_SECONDS = 0.1
 class Interceptor(Protocol):
     """A step around every call."""
 
-    def enter(self, call: Call, method: Method) -> None:
-        """Let the call pass or raise a DomainError. Only headers are known; must not wait."""
+    def enter(self, call: Call, method: Method) -> Awaitable[None] | None:
+        """Let the call pass or raise a DomainError. Only headers are known.
+
+        What is returned is awaited; a step that need not wait returns None.
+        """
         ...
 
     def leave(self, call: Call, method: Method) -> None:
         """See a call end that `enter` let pass."""
+        ...
+
+
+class Audit(Protocol):
+    """Keeps the audit trail."""
+
+    def begin(self, call: Call, method: Method) -> None:
+        """Open the record of a call that is to be audited."""
+        ...
+
+    async def end(self, call: Call, error: DomainError | None) -> None:
+        """Store the record unless that is done, before the call is answered. Must not raise."""
         ...
 
 
@@ -72,6 +87,7 @@ class Boundary:
         interceptors: Sequence[Interceptor],
         *,
         admission: Admission,
+        audit: Audit,
         log: FilteringBoundLogger,
         request_id: Callable[[Mapping[str, str | bytes]], str],
         max_answer_bytes: int,
@@ -79,6 +95,7 @@ class Boundary:
         self._methods = {method.path: method for method in methods}
         self._interceptors = tuple(interceptors)
         self._admission = admission
+        self._audit = audit
         self._log = log
         self._request_id = request_id
         self._max_answer_bytes = max_answer_bytes
@@ -112,14 +129,17 @@ class Boundary:
     def _route(self, method: Method) -> Route:
         return Route(partial(self._run, method), method.shape in ANSWERED_ONCE)
 
-    def _enter(self, method: Method, call: Call) -> None:
+    async def _enter(self, method: Method, call: Call) -> None:
         """Decide by the headers alone, before a message is waited for.
 
         So a refusal needs no message: a client that never sends one cannot hold a place, and
         no bytes of a stranger are parsed.
         """
+        self._audit.begin(call, method)
         for interceptor in self._interceptors:
-            interceptor.enter(call, method)
+            waiting = interceptor.enter(call, method)
+            if waiting is not None:
+                await waiting
             call.entered += 1
 
     async def _body(self, method: Method, call: Call, context: Context) -> bytes | None:
@@ -152,9 +172,10 @@ class Boundary:
         current_call.set(call)
         try:
             seconds = _own_deadline(method, call, context.time_remaining())
-            self._enter(method, call)
             async with asyncio.timeout(seconds):
+                await self._enter(method, call)
                 answer = await self._body(method, call, context)
+                await self._audit.end(call, None)
         except asyncio.CancelledError as error:
             # Cancelled from inside, by code of ours: grpc.aio would send no status at all and
             # the client would wait for ever. Cancelled from outside: the client is gone.
@@ -195,6 +216,7 @@ class Boundary:
             self._log.error(
                 "call failed", method=call.method, request_id=call.request_id, exc_info=error
             )
+        await self._audit.end(call, told)
         status = rich_status(told, call.request_id)
         trailers = _error_trailers(call, told, status)
         try:

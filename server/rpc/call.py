@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import grpc
 
+from server.core.audit import AuditRecord
 from server.core.errors import Unauthenticated
 from server.core.principal import Principal
 
@@ -32,6 +33,7 @@ class Call:
     messages_out: int = 0
     trailers: list[tuple[str, str]] = field(default_factory=list)
     caller: Principal | None = None
+    audit: AuditRecord | None = None
     entered: int = 0
     trace: object | None = None
     trace_id: str = ""
@@ -42,6 +44,13 @@ class Call:
         if self.caller is None:
             raise Unauthenticated("sign in first", reason="CREDENTIAL_MISSING")
         return self.caller
+
+    @property
+    def audited(self) -> AuditRecord:
+        """What the audit trail is to say of the call; for methods whose rule asks for it."""
+        if self.audit is None:
+            raise LookupError(f"{self.method} has no audit level")
+        return self.audit
 
     @property
     def peer_address(self) -> str:

@@ -52,6 +52,7 @@ def parsed(method: Method, call: Call, raw: bytes) -> Message:
 
     Raises:
         ValidationFailed: the bytes are too many for the method, or no such message.
+        ResourceNotFound: the caller may ask for its own alone, and this is not.
     """
     call.messages_in += 1
     call.bytes_in += len(raw)
@@ -59,11 +60,16 @@ def parsed(method: Method, call: Call, raw: bytes) -> Message:
     if limit and len(raw) > limit:
         raise ValidationFailed([FieldViolation("message", f"must have at most {limit} bytes")])
     try:
-        return method.request.FromString(raw)
+        request = method.request.FromString(raw)
     except DecodeError:
         name = method.request.DESCRIPTOR.name
         description = f"is not a well-formed {name} (broken protobuf, or text that is not UTF-8)"
         raise ValidationFailed([FieldViolation("message", description)]) from None
+    if call.audit is not None:
+        call.audit.describe(request)
+    if call.caller is not None:
+        method.policy.authorize_request(call.caller, request)
+    return request
 
 
 def serialized(call: Call, answer: Message, limit: int) -> bytes:

@@ -4,15 +4,17 @@ Fail closed: a method without a rule, or with a rule that nobody could meet, sto
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
-from server.core.errors import PermissionDenied, Unauthenticated
-from server.core.principal import Principal
+from server.core.errors import PermissionDenied, ResourceNotFound, Unauthenticated
+from server.core.principal import CredentialKind, Principal
+from server.core.resource_names import belongs_to, resource_type
 from server.core.roles import PERMISSIONS
 from server.generated.interview.options.v1 import options_pb2
 
@@ -37,6 +39,26 @@ class CallClass(StrEnum):
 _CLASS_OF_BUCKET = {"login": CallClass.LOGIN, "agent": CallClass.CHAT}
 
 
+class AuditLevel(IntEnum):
+    """What the audit trail keeps of a call."""
+
+    NONE = 0
+    METADATA = 1
+    REQUEST = 2
+
+
+_AUDIT_LEVELS = {
+    options_pb2.AUDIT_LEVEL_UNSPECIFIED: AuditLevel.NONE,
+    options_pb2.AUDIT_LEVEL_NONE: AuditLevel.NONE,
+    options_pb2.AUDIT_LEVEL_METADATA: AuditLevel.METADATA,
+    options_pb2.AUDIT_LEVEL_REQUEST: AuditLevel.REQUEST,
+}
+_KINDS = {
+    options_pb2.CREDENTIAL_KIND_ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
+    options_pb2.CREDENTIAL_KIND_API_KEY: CredentialKind.API_KEY,
+}
+
+
 class PolicyError(Exception):
     """A method's rule is missing or cannot be met: the server must not start."""
 
@@ -45,7 +67,8 @@ class PolicyError(Exception):
 class MethodPolicy:
     """One method's rule. `public` asks for nobody, else `permissions` for every one of them.
 
-    A call takes `cost` tokens from the rate bucket named `bucket`, and a caller may hold
+    With an `owner_field`, a caller who has a permission for own resources alone may ask for
+    those. A call takes `cost` tokens from the rate bucket named `bucket`, and a caller may hold
     `max_streams` calls of the method at a time; 0 is no limit.
     """
 
@@ -60,13 +83,18 @@ class MethodPolicy:
     bucket: str = ""
     cost: int = 0
     max_streams: int = 0
+    credential_kinds: frozenset[CredentialKind] = frozenset(CredentialKind)
+    max_auth_age: timedelta | None = None
+    audit: AuditLevel = AuditLevel.NONE
 
-    def authorize(self, principal: Principal | None) -> None:
-        """Let the caller pass.
+    def authorize(self, principal: Principal | None, now: datetime) -> None:
+        """Let the caller pass, as far as can be said without the request.
 
         Raises:
             Unauthenticated: the method asks for a caller and there is none.
-            PermissionDenied: the caller lacks a permission; the first one is named.
+            PermissionDenied: the caller lacks a permission, the first one is named; or the kind
+                of its credential is not accepted; or STEP_UP_REQUIRED, the password was given
+                too long ago.
         """
         if self.public:
             return
@@ -77,14 +105,65 @@ class MethodPolicy:
                 reason="CREDENTIAL_MISSING",
             )
         for permission in sorted(self.permissions - principal.permissions):
+            if not (self.owner_field and principal.may_own(permission)):
+                raise self._lacks(principal, permission)
+        if principal.kind not in self.credential_kinds:
             raise PermissionDenied(
-                f"this needs the permission {permission}; ask an administrator for a role with it",
+                "this needs the access token of somebody who signed in; an API key is not enough",
                 metadata={
-                    "permission": permission,
+                    "permission": ",".join(sorted(self.permissions)),
                     "method": self.method,
                     "subject": principal.name,
                 },
             )
+        if self.max_auth_age is not None:
+            require_recent_password(principal, self.max_auth_age, now)
+
+    def authorize_request(self, principal: Principal, request: Message) -> None:
+        """Let the request pass: what is asked for must be the caller's own where that matters.
+
+        Raises:
+            ResourceNotFound: it is somebody else's. The same is told of what does not exist, so
+                that nobody learns which names there are.
+        """
+        if not self.owner_field or self.permissions <= principal.permissions:
+            return
+        name = text_at(request, self.owner_field)
+        if not belongs_to(name, principal):
+            raise ResourceNotFound(resource_type(name), name)
+
+    def _lacks(self, principal: Principal, permission: str) -> PermissionDenied:
+        return PermissionDenied(
+            f"this needs the permission {permission}; ask an administrator for a role with it",
+            metadata={
+                "permission": permission,
+                "method": self.method,
+                "subject": principal.name,
+            },
+        )
+
+
+def require_recent_password(principal: Principal, max_age: timedelta, now: datetime) -> None:
+    """Let only who gave the password a short time ago pass (ASVS 7.5.3).
+
+    Raises:
+        PermissionDenied: STEP_UP_REQUIRED.
+    """
+    if principal.kind is not CredentialKind.ACCESS_TOKEN or now - principal.auth_time > max_age:
+        seconds = int(max_age.total_seconds())
+        raise PermissionDenied(
+            f"this needs a password that was given within the last {seconds} s; sign in again",
+            reason="STEP_UP_REQUIRED",
+            metadata={"max_auth_age": f"{seconds}s"},
+        )
+
+
+def text_at(request: Message, path: str) -> str:
+    """Return the text of a field by its path, for example "user.name"."""
+    value: object = request
+    for name in path.split("."):
+        value = getattr(value, name)
+    return str(value)
 
 
 def infrastructure(method: str) -> MethodPolicy:
@@ -130,6 +209,11 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
         bucket=bucket,
         cost=limits.cost,
         max_streams=limits.max_streams_per_principal,
+        credential_kinds=(
+            frozenset(_KINDS[kind] for kind in access.credential_kinds) or frozenset(CredentialKind)
+        ),
+        max_auth_age=_span(access.max_auth_age),
+        audit=_AUDIT_LEVELS[access.audit],
     )
 
 
@@ -151,6 +235,8 @@ def _check(
         raise PolicyError(f"{path} has an access option without a rule")
     if rule == "permissions" and not permissions:
         raise PolicyError(f"{path} asks for permissions but names none")
+    if owner_field and (other := sorted(p for p in permissions if f"{p}.own" not in PERMISSIONS)):
+        raise PolicyError(f"{path} has an owner field, and no role grants {other[0]}.own")
     if unknown := sorted(permissions - PERMISSIONS):
         raise PolicyError(f"{path} asks for {unknown[0]}, which no role grants")
     message: Descriptor | None = request

@@ -15,6 +15,7 @@ from pydantic_settings import SettingsConfigDict
 from server.settings.admission import AdmissionSettings
 from server.settings.connections import ConnectionSettings
 from server.settings.database import database_url
+from server.settings.sign_in import SignInSettings
 from server.settings.telemetry import PRODUCTION_METRICS_PORT, TelemetrySettings
 from server.settings.tls import TlsSettings, is_loopback
 
@@ -32,7 +33,9 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(ConnectionSettings, AdmissionSettings, TlsSettings, TelemetrySettings):
+class Settings(
+    ConnectionSettings, AdmissionSettings, SignInSettings, TlsSettings, TelemetrySettings
+):
     """Every setting with its default. Empty values count as not set."""
 
     model_config = SettingsConfigDict(
@@ -47,10 +50,6 @@ class Settings(ConnectionSettings, AdmissionSettings, TlsSettings, TelemetrySett
     database_read_connections: Annotated[int, Field(ge=1, le=200)] = 8
     database_write_connections: Annotated[int, Field(ge=1, le=200)] = 4
     secret_key: SecretStr = SecretStr("")
-    token_issuer: str = "interview-api"  # noqa: S105  # a name, not a secret
-    token_audience: str = "interview-api"  # noqa: S105  # a name, not a secret
-    access_token_minutes: Annotated[int, Field(ge=1, le=60)] = 15
-    password_cost: Annotated[int, Field(ge=4, le=16)] = 12
     openai_api_key: SecretStr = Field(
         SecretStr(""),
         validation_alias=AliasChoices("openai_api_key", "semantic_kernel_api_key"),

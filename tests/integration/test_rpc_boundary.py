@@ -33,6 +33,7 @@ from server.rpc.methods import Method, methods_of
 from server.rpc.options import ServerOptions
 from server.rpc.policy import MethodPolicy
 from tests.support.running import capturing_log
+from tests.support.small_service import Unaudited
 
 SECRET = "postgresql://admin:hunter2@db.internal/films"
 CHECK = "/grpc.health.v1.Health/Check"
@@ -123,6 +124,7 @@ async def _serving() -> AsyncIterator[House]:
         methods_of(service, FaultyServicer(), _policy),
         (AccessLog(log), Stranger()),
         admission=Admission({}, monotonic=lambda: 0.0, random=lambda: 0.5, telemetry=Silent()),
+        audit=Unaudited(),
         log=log,
         request_id=request_ids(lambda size: b"\x01" * size),
         max_answer_bytes=1000,

@@ -20,6 +20,7 @@ from grpc_health.v1.health_pb2 import (
     HealthListResponse,
 )
 
+from server.core.errors import DomainError
 from server.core.telemetry import Silent
 from server.rpc.access_log import AccessLog
 from server.rpc.admission import Admission
@@ -27,7 +28,7 @@ from server.rpc.boundary import Boundary, Interceptor
 from server.rpc.call import Call
 from server.rpc.chain import request_ids
 from server.rpc.listener import Listener
-from server.rpc.methods import methods_of
+from server.rpc.methods import Method, methods_of
 from server.rpc.options import ServerOptions
 from server.rpc.policy import MethodPolicy
 from tests.support.running import capturing_log
@@ -99,6 +100,7 @@ async def small_service(
         methods_of(descriptor, service, _policy),
         (AccessLog(log), *steps),
         admission=Admission({}, monotonic=lambda: 0.0, random=lambda: 0.5, telemetry=Silent()),
+        audit=Unaudited(),
         log=log,
         request_id=request_ids(secrets.token_bytes),
         max_answer_bytes=1_000_000,
@@ -120,3 +122,13 @@ def _policy(method: MethodDescriptor) -> MethodPolicy:
         max_deadline=timedelta(seconds=10),
         max_request_bytes=1000,
     )
+
+
+class Unaudited:
+    """Keeps no audit trail."""
+
+    def begin(self, call: Call, method: Method) -> None:
+        """Nothing to open."""
+
+    async def end(self, call: Call, error: DomainError | None) -> None:
+        """Nothing to store."""

@@ -128,18 +128,18 @@ def _policy(service: object, method: str) -> MethodPolicy:
 
 def test_a_viewer_reads_and_a_stranger_does_not() -> None:
     policy = _policy(CATALOGUE, "GetFilm")
-    policy.authorize(_principal("viewer"))
+    policy.authorize(_principal("viewer"), datetime.now(UTC))
     with pytest.raises(Unauthenticated) as missing:
-        policy.authorize(None)
+        policy.authorize(None, datetime.now(UTC))
     assert missing.value.reason == "CREDENTIAL_MISSING"
     with pytest.raises(PermissionDenied) as denied:
-        policy.authorize(_principal())
+        policy.authorize(_principal(), datetime.now(UTC))
     assert denied.value.metadata["permission"] == "films.read"
     assert denied.value.metadata["method"].endswith("/GetFilm")
 
 
 def test_a_public_method_asks_nobody() -> None:
-    _policy(AUTH, "Login").authorize(None)
+    _policy(AUTH, "Login").authorize(None, datetime.now(UTC))
 
 
 def test_deadlines_come_from_the_contract() -> None:

@@ -26,9 +26,33 @@ class AuthService:
     """Methods of interview.auth.v1.AuthService."""
 
     LOGIN = Method("/interview.auth.v1.AuthService/Login", False, 10.0, 10.0)
-    REFRESH_TOKEN = Method("/interview.auth.v1.AuthService/RefreshToken", False, 5.0, 10.0)
+    REFRESH_TOKEN = Method("/interview.auth.v1.AuthService/RefreshToken", True, 5.0, 10.0)
     LOGOUT = Method("/interview.auth.v1.AuthService/Logout", True, 5.0, 10.0)
     GET_CURRENT_PRINCIPAL = Method("/interview.auth.v1.AuthService/GetCurrentPrincipal", True, 5.0, 10.0)
+    TEST_PERMISSIONS = Method("/interview.auth.v1.AuthService/TestPermissions", True, 5.0, 10.0)
+    CHANGE_PASSWORD = Method("/interview.auth.v1.AuthService/ChangePassword", False, 10.0, 10.0)
+    GET_JSON_WEB_KEY_SET = Method("/interview.auth.v1.AuthService/GetJsonWebKeySet", True, 5.0, 10.0)
+    LIST_LOGIN_SESSIONS = Method("/interview.auth.v1.AuthService/ListLoginSessions", True, 5.0, 10.0)
+    REVOKE_LOGIN_SESSION = Method("/interview.auth.v1.AuthService/RevokeLoginSession", True, 5.0, 10.0)
+
+
+class UserService:
+    """Methods of interview.auth.v1.UserService."""
+
+    CREATE_USER = Method("/interview.auth.v1.UserService/CreateUser", False, 10.0, 10.0)
+    GET_USER = Method("/interview.auth.v1.UserService/GetUser", True, 5.0, 10.0)
+    LIST_USERS = Method("/interview.auth.v1.UserService/ListUsers", True, 5.0, 10.0)
+    UPDATE_USER = Method("/interview.auth.v1.UserService/UpdateUser", False, 5.0, 10.0)
+    DELETE_USER = Method("/interview.auth.v1.UserService/DeleteUser", False, 5.0, 10.0)
+    UNDELETE_USER = Method("/interview.auth.v1.UserService/UndeleteUser", False, 5.0, 10.0)
+    SUSPEND_USER = Method("/interview.auth.v1.UserService/SuspendUser", True, 5.0, 10.0)
+    REACTIVATE_USER = Method("/interview.auth.v1.UserService/ReactivateUser", True, 5.0, 10.0)
+    GRANT_ROLE = Method("/interview.auth.v1.UserService/GrantRole", True, 5.0, 10.0)
+    REVOKE_ROLE = Method("/interview.auth.v1.UserService/RevokeRole", True, 5.0, 10.0)
+    LIST_ROLES = Method("/interview.auth.v1.UserService/ListRoles", True, 5.0, 10.0)
+    CREATE_API_KEY = Method("/interview.auth.v1.UserService/CreateApiKey", False, 5.0, 10.0)
+    LIST_API_KEYS = Method("/interview.auth.v1.UserService/ListApiKeys", True, 5.0, 10.0)
+    DELETE_API_KEY = Method("/interview.auth.v1.UserService/DeleteApiKey", False, 5.0, 10.0)
 
 
 class CatalogueService:

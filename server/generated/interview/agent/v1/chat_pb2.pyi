@@ -66,7 +66,7 @@ class _GoAwayReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GoAwayRe
     GO_AWAY_REASON_DEADLINE: _GoAwayReason.ValueType  # 3
     """The deadline of the call is near."""
     GO_AWAY_REASON_CREDENTIAL_EXPIRED: _GoAwayReason.ValueType  # 4
-    """The credential has ended."""
+    """The credential has ended, or was revoked."""
     GO_AWAY_REASON_SLOW_CONSUMER: _GoAwayReason.ValueType  # 5
     """The client reads too slowly."""
     GO_AWAY_REASON_TAKEN_OVER: _GoAwayReason.ValueType  # 6
@@ -86,7 +86,7 @@ GO_AWAY_REASON_STREAM_AGE: GoAwayReason.ValueType  # 2
 GO_AWAY_REASON_DEADLINE: GoAwayReason.ValueType  # 3
 """The deadline of the call is near."""
 GO_AWAY_REASON_CREDENTIAL_EXPIRED: GoAwayReason.ValueType  # 4
-"""The credential has ended."""
+"""The credential has ended, or was revoked."""
 GO_AWAY_REASON_SLOW_CONSUMER: GoAwayReason.ValueType  # 5
 """The client reads too slowly."""
 GO_AWAY_REASON_TAKEN_OVER: GoAwayReason.ValueType  # 6
@@ -744,8 +744,8 @@ Global___FrameRejected: _TypeAlias = FrameRejected  # noqa: Y015
 
 @_typing.final
 class CredentialExpiring(_message.Message):
-    """The credential ends within 60 s. Send RefreshCredentialFrame, else the stream ends with
-    UNAUTHENTICATED. Sequence 0.
+    """The credential ends within 60 s, or the user's roles have changed and it is of before that. Send
+    RefreshCredentialFrame, else the stream ends with UNAUTHENTICATED. Sequence 0.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -753,7 +753,7 @@ class CredentialExpiring(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends."""
+        """When the stream ends for it."""
 
     def __init__(
         self,

@@ -31,26 +31,34 @@ class LoginRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     DEVICE_LABEL_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     """E-mail address of the user: at most 254 characters, compared without regard to case."""
     password: _builtins.str
-    """Password: 1 to 1 024 bytes of UTF-8. More than 72, the most that bcrypt takes, is answered
-    like any wrong password.
+    """Password, at least 1 byte. One that is longer than any password may be is answered like any
+    wrong one.
     """
     device_label: _builtins.str
     """What the user sees in the list of login sessions, for example "laptop": at most 64
     characters.
     """
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Permissions, for example "films.read", to which the session's tokens are to be limited: at
+        most 64, none twice. Permissions that the user lacks are not gained. Empty: all of the user's.
+        """
+
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         password: _builtins.str = ...,
         device_label: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_label", b"device_label", "email", b"email", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_label", b"device_label", "email", b"email", "password", b"password", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -147,16 +155,22 @@ class RefreshTokenRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
     """The refresh token of the last pair: 16 to 512 characters."""
+    request_id: _builtins.str
+    """UUID that stays the same when a call is repeated because its answer was lost. Keep it to
+    yourself: within 10 s it is what tells you from somebody who stole the token.
+    """
     def __init__(
         self,
         *,
         refresh_token: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refresh_token", b"refresh_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refresh_token", b"refresh_token", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,10 +251,15 @@ class Principal(_message.Message):
     AUTH_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LOGIN_SESSION_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     credential_kind: _options_pb2.CredentialKind.ValueType
     """Kind of the credential that the call carried."""
     login_session: _builtins.str
-    """Resource name of the login session, "users/{user}/loginSessions/{login_session}"."""
+    """Resource name of the login session, "users/{user}/loginSessions/{login_session}". Empty for
+    an API key.
+    """
+    api_key: _builtins.str
+    """Resource name of the API key, "users/{user}/apiKeys/{api_key}". Empty for an access token."""
     @_builtins.property
     def user(self) -> _resources_pb2.User:
         """The user."""
@@ -251,11 +270,11 @@ class Principal(_message.Message):
 
     @_builtins.property
     def auth_time(self) -> _timestamp_pb2.Timestamp:
-        """When the user entered the password."""
+        """When the user entered the password. Unset for an API key."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the credential ends."""
+        """When the credential ends. Unset: an API key that does not."""
 
     def __init__(
         self,
@@ -266,11 +285,267 @@ class Principal(_message.Message):
         auth_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         login_session: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["auth_time", b"auth_time", "expire_time", b"expire_time", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_time", b"auth_time", "credential_kind", b"credential_kind", "expire_time", b"expire_time", "login_session", b"login_session", "permissions", b"permissions", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "auth_time", b"auth_time", "credential_kind", b"credential_kind", "expire_time", b"expire_time", "login_session", b"login_session", "permissions", b"permissions", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Principal: _TypeAlias = Principal  # noqa: Y015
+
+@_typing.final
+class TestPermissionsRequest(_message.Message):
+    """Request of AuthService.TestPermissions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """Name of the resource that the permissions are asked for, at most 256 characters. Whether it
+    exists is not looked at. Empty: for no resource in particular.
+    """
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Permissions such as "films.write": 1 to 100, none twice. One that this service does not know
+        is INVALID_ARGUMENT.
+        """
+
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        permissions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permissions", b"permissions", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPermissionsRequest: _TypeAlias = TestPermissionsRequest  # noqa: Y015
+
+@_typing.final
+class TestPermissionsResponse(_message.Message):
+    """Answer of AuthService.TestPermissions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that the caller has, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        permissions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permissions", b"permissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPermissionsResponse: _TypeAlias = TestPermissionsResponse  # noqa: Y015
+
+@_typing.final
+class ChangePasswordRequest(_message.Message):
+    """Request of AuthService.ChangePassword."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENT_PASSWORD_FIELD_NUMBER: _builtins.int
+    NEW_PASSWORD_FIELD_NUMBER: _builtins.int
+    KEEP_OTHER_SESSIONS_FIELD_NUMBER: _builtins.int
+    current_password: _builtins.str
+    """The password until now, at least 1 byte."""
+    new_password: _builtins.str
+    """The password from now on: 15 to 256 characters, at most 1 024 bytes of UTF-8, and no common
+    one; what it consists of is up to the user. Otherwise PASSWORD_POLICY.
+    """
+    keep_other_sessions: _builtins.bool
+    """True: the user's other login sessions go on."""
+    def __init__(
+        self,
+        *,
+        current_password: _builtins.str = ...,
+        new_password: _builtins.str = ...,
+        keep_other_sessions: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_password", b"current_password", "keep_other_sessions", b"keep_other_sessions", "new_password", b"new_password"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangePasswordRequest: _TypeAlias = ChangePasswordRequest  # noqa: Y015
+
+@_typing.final
+class GetJsonWebKeySetRequest(_message.Message):
+    """Request of AuthService.GetJsonWebKeySet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetJsonWebKeySetRequest: _TypeAlias = GetJsonWebKeySetRequest  # noqa: Y015
+
+@_typing.final
+class JsonWebKeySet(_message.Message):
+    """Public keys by which access tokens are verified (RFC 7517, 5)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___JsonWebKey]:
+        """The key that signs, those that will, and those whose tokens may still be alive."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___JsonWebKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JsonWebKeySet: _TypeAlias = JsonWebKeySet  # noqa: Y015
+
+@_typing.final
+class JsonWebKey(_message.Message):
+    """One public key (RFC 7517, RFC 7518, RFC 8037). Its members have their JSON names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KID_FIELD_NUMBER: _builtins.int
+    KTY_FIELD_NUMBER: _builtins.int
+    ALG_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    CRV_FIELD_NUMBER: _builtins.int
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    kid: _builtins.str
+    """Name of the key: what "kid" in a token's header says."""
+    kty: _builtins.str
+    """Key type: "OKP" or "EC"."""
+    alg: _builtins.str
+    """Algorithm: "EdDSA" or "ES256"."""
+    use: _builtins.str
+    """Use: always "sig"."""
+    crv: _builtins.str
+    """Curve: "Ed25519" or "P-256"."""
+    x: _builtins.str
+    """Public key or x coordinate, base64url without padding."""
+    y: _builtins.str
+    """y coordinate, base64url without padding. Empty for Ed25519."""
+    def __init__(
+        self,
+        *,
+        kid: _builtins.str = ...,
+        kty: _builtins.str = ...,
+        alg: _builtins.str = ...,
+        use: _builtins.str = ...,
+        crv: _builtins.str = ...,
+        x: _builtins.str = ...,
+        y: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alg", b"alg", "crv", b"crv", "kid", b"kid", "kty", b"kty", "use", b"use", "x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JsonWebKey: _TypeAlias = JsonWebKey  # noqa: Y015
+
+@_typing.final
+class ListLoginSessionsRequest(_message.Message):
+    """Request of AuthService.ListLoginSessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The user, "users/{user}"."""
+    page_size: _builtins.int
+    """Sessions on a page: 0 stands for 50, more than 1 000 for 1 000."""
+    page_token: _builtins.str
+    """The next_page_token of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLoginSessionsRequest: _TypeAlias = ListLoginSessionsRequest  # noqa: Y015
+
+@_typing.final
+class ListLoginSessionsResponse(_message.Message):
+    """Answer of AuthService.ListLoginSessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGIN_SESSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this is the last one."""
+    @_builtins.property
+    def login_sessions(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.LoginSession]:
+        """A page of login sessions."""
+
+    def __init__(
+        self,
+        *,
+        login_sessions: _abc.Iterable[_resources_pb2.LoginSession] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["login_sessions", b"login_sessions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLoginSessionsResponse: _TypeAlias = ListLoginSessionsResponse  # noqa: Y015
+
+@_typing.final
+class RevokeLoginSessionRequest(_message.Message):
+    """Request of AuthService.RevokeLoginSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The login session, "users/{user}/loginSessions/{login_session}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeLoginSessionRequest: _TypeAlias = RevokeLoginSessionRequest  # noqa: Y015

@@ -57,6 +57,31 @@ class AuthServiceStub:
                 request_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentPrincipalRequest.SerializeToString,
                 response_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.Principal.FromString,
                 _registered_method=True)
+        self.TestPermissions = channel.unary_unary(
+                '/interview.auth.v1.AuthService/TestPermissions',
+                request_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.TestPermissionsRequest.SerializeToString,
+                response_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.TestPermissionsResponse.FromString,
+                _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/interview.auth.v1.AuthService/ChangePassword',
+                request_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.GetJsonWebKeySet = channel.unary_unary(
+                '/interview.auth.v1.AuthService/GetJsonWebKeySet',
+                request_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.GetJsonWebKeySetRequest.SerializeToString,
+                response_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.JsonWebKeySet.FromString,
+                _registered_method=True)
+        self.ListLoginSessions = channel.unary_unary(
+                '/interview.auth.v1.AuthService/ListLoginSessions',
+                request_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.ListLoginSessionsRequest.SerializeToString,
+                response_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.ListLoginSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeLoginSession = channel.unary_unary(
+                '/interview.auth.v1.AuthService/RevokeLoginSession',
+                request_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.RevokeLoginSessionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer:
@@ -76,15 +101,17 @@ class AuthServiceServicer:
     def RefreshToken(self, request, context):
         """Exchanges a refresh token for a new pair; the old one is used up. A used refresh token
         that comes again ends the login session with REFRESH_TOKEN_REUSED, because one of the two
-        senders has stolen it.
+        senders has stolen it. Only a repeat of the call that used it, known by its request_id and
+        at most 10 s later, is answered with another pair: its answer may have been lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Ends the login session of the credential, or all of the user's. Its access tokens are
-        refused from then on.
+        """Ends the login session of the credential, or all of the user's. Its tokens are refused from
+        then on, and its open streams end within 15 s. An API key has no login session: with it only
+        all_sessions does anything.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,6 +119,45 @@ class AuthServiceServicer:
 
     def GetCurrentPrincipal(self, request, context):
         """Tells the caller who it is and what it may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestPermissions(self, request, context):
+        """Tells which of some permissions the caller has, for a resource where one is named: a
+        permission that only counts for resources of one's own counts where it is the caller's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """Replaces the caller's password and ends the caller's other login sessions. A wrong current
+        password is LOGIN_FAILED, and too many of them LOGIN_THROTTLED, as with Login.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJsonWebKeySet(self, request, context):
+        """Answers the keys that verify access tokens (RFC 7517), so that other services can do so by
+        themselves. Keys that are to sign next are in it before they do: ask again now and then, and
+        when a token names a key that is unknown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLoginSessions(self, request, context):
+        """Lists a user's login sessions that have not ended, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeLoginSession(self, request, context):
+        """Ends one login session, as Logout does. One that has ended already stays as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,6 +185,31 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.GetCurrentPrincipal,
                     request_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentPrincipalRequest.FromString,
                     response_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.Principal.SerializeToString,
+            ),
+            'TestPermissions': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestPermissions,
+                    request_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.TestPermissionsRequest.FromString,
+                    response_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.TestPermissionsResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetJsonWebKeySet': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJsonWebKeySet,
+                    request_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.GetJsonWebKeySetRequest.FromString,
+                    response_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.JsonWebKeySet.SerializeToString,
+            ),
+            'ListLoginSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLoginSessions,
+                    request_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.ListLoginSessionsRequest.FromString,
+                    response_serializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.ListLoginSessionsResponse.SerializeToString,
+            ),
+            'RevokeLoginSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeLoginSession,
+                    request_deserializer=interview_dot_auth_dot_v1_dot_auth__service__pb2.RevokeLoginSessionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -231,6 +322,141 @@ class AuthService:
             '/interview.auth.v1.AuthService/GetCurrentPrincipal',
             interview_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentPrincipalRequest.SerializeToString,
             interview_dot_auth_dot_v1_dot_auth__service__pb2.Principal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestPermissions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.auth.v1.AuthService/TestPermissions',
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.TestPermissionsRequest.SerializeToString,
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.TestPermissionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.auth.v1.AuthService/ChangePassword',
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJsonWebKeySet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.auth.v1.AuthService/GetJsonWebKeySet',
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.GetJsonWebKeySetRequest.SerializeToString,
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.JsonWebKeySet.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLoginSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.auth.v1.AuthService/ListLoginSessions',
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.ListLoginSessionsRequest.SerializeToString,
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.ListLoginSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeLoginSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.auth.v1.AuthService/RevokeLoginSession',
+            interview_dot_auth_dot_v1_dot_auth__service__pb2.RevokeLoginSessionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

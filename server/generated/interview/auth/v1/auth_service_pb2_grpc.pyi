@@ -27,14 +27,33 @@ class AuthServiceStub:
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokenRequest, _auth_service_pb2.RefreshTokenResponse]
     """Exchanges a refresh token for a new pair; the old one is used up. A used refresh token
     that comes again ends the login session with REFRESH_TOKEN_REUSED, because one of the two
-    senders has stolen it.
+    senders has stolen it. Only a repeat of the call that used it, known by its request_id and
+    at most 10 s later, is answered with another pair: its answer may have been lost.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _empty_pb2.Empty]
-    """Ends the login session of the credential, or all of the user's. Its access tokens are
-    refused from then on.
+    """Ends the login session of the credential, or all of the user's. Its tokens are refused from
+    then on, and its open streams end within 15 s. An API key has no login session: with it only
+    all_sessions does anything.
     """
     GetCurrentPrincipal: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetCurrentPrincipalRequest, _auth_service_pb2.Principal]
     """Tells the caller who it is and what it may do."""
+    TestPermissions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.TestPermissionsRequest, _auth_service_pb2.TestPermissionsResponse]
+    """Tells which of some permissions the caller has, for a resource where one is named: a
+    permission that only counts for resources of one's own counts where it is the caller's.
+    """
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _empty_pb2.Empty]
+    """Replaces the caller's password and ends the caller's other login sessions. A wrong current
+    password is LOGIN_FAILED, and too many of them LOGIN_THROTTLED, as with Login.
+    """
+    GetJsonWebKeySet: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJsonWebKeySetRequest, _auth_service_pb2.JsonWebKeySet]
+    """Answers the keys that verify access tokens (RFC 7517), so that other services can do so by
+    themselves. Keys that are to sign next are in it before they do: ask again now and then, and
+    when a token names a key that is unknown.
+    """
+    ListLoginSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListLoginSessionsRequest, _auth_service_pb2.ListLoginSessionsResponse]
+    """Lists a user's login sessions that have not ended, the newest first."""
+    RevokeLoginSession: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeLoginSessionRequest, _empty_pb2.Empty]
+    """Ends one login session, as Logout does. One that has ended already stays as it is."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns a password into tokens, renews them and ends login sessions. A call proves who the
@@ -60,7 +79,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_auth_service_pb2.RefreshTokenResponse]:
         """Exchanges a refresh token for a new pair; the old one is used up. A used refresh token
         that comes again ends the login session with REFRESH_TOKEN_REUSED, because one of the two
-        senders has stolen it.
+        senders has stolen it. Only a repeat of the call that used it, known by its request_id and
+        at most 10 s later, is answered with another pair: its answer may have been lost.
         """
 
     @_abc_1.abstractmethod
@@ -69,8 +89,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.LogoutRequest,
         context: _aio.ServicerContext[_auth_service_pb2.LogoutRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """Ends the login session of the credential, or all of the user's. Its access tokens are
-        refused from then on.
+        """Ends the login session of the credential, or all of the user's. Its tokens are refused from
+        then on, and its open streams end within 15 s. An API key has no login session: with it only
+        all_sessions does anything.
         """
 
     @_abc_1.abstractmethod
@@ -80,5 +101,52 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.GetCurrentPrincipalRequest, _abc.Awaitable[_auth_service_pb2.Principal]],
     ) -> _abc.Awaitable[_auth_service_pb2.Principal]:
         """Tells the caller who it is and what it may do."""
+
+    @_abc_1.abstractmethod
+    def TestPermissions(
+        self,
+        request: _auth_service_pb2.TestPermissionsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.TestPermissionsRequest, _abc.Awaitable[_auth_service_pb2.TestPermissionsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.TestPermissionsResponse]:
+        """Tells which of some permissions the caller has, for a resource where one is named: a
+        permission that only counts for resources of one's own counts where it is the caller's.
+        """
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _auth_service_pb2.ChangePasswordRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ChangePasswordRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """Replaces the caller's password and ends the caller's other login sessions. A wrong current
+        password is LOGIN_FAILED, and too many of them LOGIN_THROTTLED, as with Login.
+        """
+
+    @_abc_1.abstractmethod
+    def GetJsonWebKeySet(
+        self,
+        request: _auth_service_pb2.GetJsonWebKeySetRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.GetJsonWebKeySetRequest, _abc.Awaitable[_auth_service_pb2.JsonWebKeySet]],
+    ) -> _abc.Awaitable[_auth_service_pb2.JsonWebKeySet]:
+        """Answers the keys that verify access tokens (RFC 7517), so that other services can do so by
+        themselves. Keys that are to sign next are in it before they do: ask again now and then, and
+        when a token names a key that is unknown.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLoginSessions(
+        self,
+        request: _auth_service_pb2.ListLoginSessionsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ListLoginSessionsRequest, _abc.Awaitable[_auth_service_pb2.ListLoginSessionsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ListLoginSessionsResponse]:
+        """Lists a user's login sessions that have not ended, the newest first."""
+
+    @_abc_1.abstractmethod
+    def RevokeLoginSession(
+        self,
+        request: _auth_service_pb2.RevokeLoginSessionRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RevokeLoginSessionRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """Ends one login session, as Logout does. One that has ended already stays as it is."""
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _aio.Server) -> None: ...

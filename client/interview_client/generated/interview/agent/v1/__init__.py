@@ -322,7 +322,7 @@ class GoAwayReason(betterproto2.Enum):
 
     CREDENTIAL_EXPIRED = 4
     """
-    The credential has ended.
+    The credential has ended, or was revoked.
     """
 
     SLOW_CONSUMER = 5
@@ -1107,15 +1107,15 @@ default_message_pool.register_message("interview.agent.v1", "CitationAdded", Cit
 @dataclass(eq=False, repr=False)
 class CredentialExpiring(betterproto2.Message):
     """
-    The credential ends within 60 s. Send RefreshCredentialFrame, else the stream ends with
-    UNAUTHENTICATED. Sequence 0.
+    The credential ends within 60 s, or the user's roles have changed and it is of before that. Send
+    RefreshCredentialFrame, else the stream ends with UNAUTHENTICATED. Sequence 0.
     """
 
     expire_time: "datetime.datetime | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
     )
     """
-    When it ends.
+    When the stream ends for it.
     """
 
 

@@ -9,13 +9,21 @@ from ....google.protobuf import (
     Empty,
 )
 from . import (
+    ChangePasswordRequest,
     GetCurrentPrincipalRequest,
+    GetJsonWebKeySetRequest,
+    JsonWebKeySet,
+    ListLoginSessionsRequest,
+    ListLoginSessionsResponse,
     LoginRequest,
     LoginResponse,
     LogoutRequest,
     Principal,
     RefreshTokenRequest,
     RefreshTokenResponse,
+    RevokeLoginSessionRequest,
+    TestPermissionsRequest,
+    TestPermissionsResponse,
 )
 
 
@@ -41,15 +49,17 @@ class AuthServiceStub:
         )
         """Exchanges a refresh token for a new pair; the old one is used up. A used refresh token
         that comes again ends the login session with REFRESH_TOKEN_REUSED, because one of the two
-        senders has stolen it.
+        senders has stolen it. Only a repeat of the call that used it, known by its request_id and
+        at most 10 s later, is answered with another pair: its answer may have been lost.
         """
         self.logout: aio.UnaryUnaryMultiCallable[LogoutRequest, Empty] = channel.unary_unary(
             "/interview.auth.v1.AuthService/Logout",
             request_serializer=bytes,
             response_deserializer=Empty.parse,
         )
-        """Ends the login session of the credential, or all of the user's. Its access tokens are
-        refused from then on.
+        """Ends the login session of the credential, or all of the user's. Its tokens are refused from
+        then on, and its open streams end within 15 s. An API key has no login session: with it only
+        all_sessions does anything.
         """
         self.get_current_principal: aio.UnaryUnaryMultiCallable[GetCurrentPrincipalRequest, Principal] = channel.unary_unary(
             "/interview.auth.v1.AuthService/GetCurrentPrincipal",
@@ -57,3 +67,40 @@ class AuthServiceStub:
             response_deserializer=Principal.parse,
         )
         """Tells the caller who it is and what it may do."""
+        self.test_permissions: aio.UnaryUnaryMultiCallable[TestPermissionsRequest, TestPermissionsResponse] = channel.unary_unary(
+            "/interview.auth.v1.AuthService/TestPermissions",
+            request_serializer=bytes,
+            response_deserializer=TestPermissionsResponse.parse,
+        )
+        """Tells which of some permissions the caller has, for a resource where one is named: a
+        permission that only counts for resources of one's own counts where it is the caller's.
+        """
+        self.change_password: aio.UnaryUnaryMultiCallable[ChangePasswordRequest, Empty] = channel.unary_unary(
+            "/interview.auth.v1.AuthService/ChangePassword",
+            request_serializer=bytes,
+            response_deserializer=Empty.parse,
+        )
+        """Replaces the caller's password and ends the caller's other login sessions. A wrong current
+        password is LOGIN_FAILED, and too many of them LOGIN_THROTTLED, as with Login.
+        """
+        self.get_json_web_key_set: aio.UnaryUnaryMultiCallable[GetJsonWebKeySetRequest, JsonWebKeySet] = channel.unary_unary(
+            "/interview.auth.v1.AuthService/GetJsonWebKeySet",
+            request_serializer=bytes,
+            response_deserializer=JsonWebKeySet.parse,
+        )
+        """Answers the keys that verify access tokens (RFC 7517), so that other services can do so by
+        themselves. Keys that are to sign next are in it before they do: ask again now and then, and
+        when a token names a key that is unknown.
+        """
+        self.list_login_sessions: aio.UnaryUnaryMultiCallable[ListLoginSessionsRequest, ListLoginSessionsResponse] = channel.unary_unary(
+            "/interview.auth.v1.AuthService/ListLoginSessions",
+            request_serializer=bytes,
+            response_deserializer=ListLoginSessionsResponse.parse,
+        )
+        """Lists a user's login sessions that have not ended, the newest first."""
+        self.revoke_login_session: aio.UnaryUnaryMultiCallable[RevokeLoginSessionRequest, Empty] = channel.unary_unary(
+            "/interview.auth.v1.AuthService/RevokeLoginSession",
+            request_serializer=bytes,
+            response_deserializer=Empty.parse,
+        )
+        """Ends one login session, as Logout does. One that has ended already stays as it is."""

@@ -1,0 +1,47 @@
+"""Resource names (AIP-122): whose they are, and of which type.
+
+A user's name ends in a UUID, or in an id that was chosen at creation. The UUID of the latter is
+made from the id, so that a name can be held against a caller without asking the database.
+"""
+
+import re
+from typing import Final
+from uuid import UUID, uuid5
+
+from server.core.principal import Principal
+
+_USERS: Final = UUID("6d4f5c1e-2f0b-5b57-9c0e-9f5a0a3b7d21")
+"""Namespace of the UUIDs of users whose id was chosen."""
+
+_USER = re.compile(r"users/([a-z0-9][a-z0-9-]{0,62})(?:/.*)?", re.DOTALL)
+_TYPES: Final = {
+    "users": "interview-api/User",
+    "apiKeys": "interview-api/ApiKey",
+    "loginSessions": "interview-api/LoginSession",
+}
+
+
+def user_id_of(segment: str) -> UUID:
+    """Return the UUID that the last segment of a user's name stands for."""
+    try:
+        parsed = UUID(segment)
+    except ValueError:
+        return uuid5(_USERS, segment)
+    return parsed if str(parsed) == segment else uuid5(_USERS, segment)
+
+
+def owner_of(name: str) -> UUID | None:
+    """Return the user that a resource belongs to, None where its name tells of none."""
+    match = _USER.fullmatch(name)
+    return user_id_of(match[1]) if match else None
+
+
+def belongs_to(name: str, principal: Principal) -> bool:
+    """Tell whether the resource is the caller, or below the caller."""
+    return owner_of(name) == principal.user_id
+
+
+def resource_type(name: str) -> str:
+    """Return the type of a resource, as in google.rpc.ResourceInfo, by its collection."""
+    collections = name.split("/")[-2::-2]
+    return _TYPES.get(collections[0] if collections else "", "interview-api/Resource")
