@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.descriptor import FileDescriptor
 
 from server.generated.interview.agent.v1 import chat_pb2
-from server.generated.interview.auth.v1 import auth_service_pb2
+from server.generated.interview.auth.v1 import auth_service_pb2, user_service_pb2
 from server.log import configure
 from server.redaction import Redactor
 from server.settings import Settings
@@ -22,7 +22,7 @@ def set_up_logs(settings: Settings, *, worker: int | None = None) -> None:
     )
     secret = {
         name
-        for file in (auth_service_pb2.DESCRIPTOR, chat_pb2.DESCRIPTOR)
+        for file in (auth_service_pb2.DESCRIPTOR, user_service_pb2.DESCRIPTOR, chat_pb2.DESCRIPTOR)
         for name in _redacted_fields(file)
     }
     configure(

@@ -40,7 +40,7 @@ IMMUTABLE = "the audit trail is append-only"
 def upgrade() -> None:
     """Add columns, indexes and tables."""
     for column in USER_COLUMNS:
-        op.add_column("app_user", column.copy())
+        op.add_column("app_user", column._copy())
     op.add_column(
         "login_session", sa.Column("scopes", sa.Text(), server_default="", nullable=False)
     )
