@@ -17,14 +17,13 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-USER_COLUMNS: tuple[sa.Column[Any], ...] = (
-    sa.Column("chosen_id", sa.String(length=63), nullable=True),
-    sa.Column("customer_id", sa.Integer(), nullable=True),
-    sa.Column("staff_id", sa.Integer(), nullable=True),
-    sa.Column("roles_change_time", UtcDateTime(), nullable=True),
-    sa.Column("delete_time", UtcDateTime(), nullable=True),
-    sa.Column("purge_time", UtcDateTime(), nullable=True),
-    sa.Column("revision", sa.BigInteger(), server_default="1", nullable=False),
+USER_COLUMNS: tuple[tuple[str, Any], ...] = (
+    ("chosen_id", sa.String(length=63)),
+    ("customer_id", sa.Integer()),
+    ("staff_id", sa.Integer()),
+    ("roles_change_time", UtcDateTime()),
+    ("delete_time", UtcDateTime()),
+    ("purge_time", UtcDateTime()),
 )
 INDEXES = (
     ("app_user", "roles_change_time"),
@@ -39,8 +38,11 @@ IMMUTABLE = "the audit trail is append-only"
 
 def upgrade() -> None:
     """Add columns, indexes and tables."""
-    for column in USER_COLUMNS:
-        op.add_column("app_user", column._copy())
+    for name, kind in USER_COLUMNS:
+        op.add_column("app_user", sa.Column(name, kind, nullable=True))
+    op.add_column(
+        "app_user", sa.Column("revision", sa.BigInteger(), server_default="1", nullable=False)
+    )
     op.add_column(
         "login_session", sa.Column("scopes", sa.Text(), server_default="", nullable=False)
     )
@@ -148,5 +150,6 @@ def downgrade() -> None:
         op.drop_index(f"idx_{table}_{column_name}", table)
     op.drop_column("refresh_token", "use_request_id")
     op.drop_column("login_session", "scopes")
-    for column in USER_COLUMNS:
-        op.drop_column("app_user", column.name)
+    op.drop_column("app_user", "revision")
+    for name, _ in USER_COLUMNS:
+        op.drop_column("app_user", name)

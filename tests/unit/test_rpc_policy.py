@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
 
-from server.app import AUTH, CATALOGUE, SERVICES
+from server.app import AGENT, AUTH, CATALOGUE, SERVICES
 from server.core.errors import PermissionDenied, Unauthenticated
 from server.core.principal import Principal
 from server.core.roles import permissions_of
