@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from google.protobuf.message import Message
 from structlog.typing import FilteringBoundLogger
 
 from server.core.audit import AuditRecord
@@ -22,7 +23,7 @@ STORE_SECONDS = 1.0
 Store = Callable[[AuditRecord], Awaitable[None]]
 """Stores a record by itself, outside of any change."""
 
-Describe = Callable[[Any], Mapping[str, Any]]
+Describe = Callable[[Message], Mapping[str, Any]]
 """Turns a request into what may be kept of it."""
 
 
@@ -40,9 +41,10 @@ class AuditTrail:
         if level is AuditLevel.NONE:
             return
 
-        def read(record: AuditRecord, request: Any) -> None:
+        def read(record: AuditRecord, request: Message) -> None:
             if call.caller is not None:
                 record.principal, record.credential = call.caller.name, call.caller.credential
+            record.target = target_of(request)
             if level is AuditLevel.REQUEST:
                 record.request = self._describe(request)
 
@@ -57,6 +59,7 @@ class AuditTrail:
     async def end(self, call: Call, error: DomainError | None) -> None:
         """Write the record's line, and store it unless it was stored with the change it tells of.
 
+        What failed is stored in any case: a change that was taken back took its record with it.
         The call is answered also where that fails: what it did is done, and the line tells of it.
         """
         record = call.audit
@@ -67,13 +70,27 @@ class AuditTrail:
         if error is not None:
             record.outcome = error.reason
         self._log.info("audit", **_line(record))
-        if record.stored:
+        if record.stored and error is None:
             return
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 await self._store(record)
         except Exception as failure:  # noqa: BLE001  # whatever it is, the answer stands
             self._log.error("audit record not stored", request_id=call.request_id, exc_info=failure)
+
+
+def target_of(request: Message) -> str:
+    """Return the name of the resource that a request is about; empty where it names none.
+
+    That is its `name`, its `parent`, or the name of the resource in it (AIP-131 to 135).
+    """
+    for field in ("name", "parent"):
+        if field in request.DESCRIPTOR.fields_by_name:
+            return str(getattr(request, field))
+    for field_descriptor, value in request.ListFields():
+        if isinstance(value, Message) and "name" in field_descriptor.message_type.fields_by_name:
+            return str(value.name)  # type: ignore[attr-defined]  # its descriptor has it
+    return ""
 
 
 def _line(record: AuditRecord) -> dict[str, object]:
