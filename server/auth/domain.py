@@ -1,5 +1,6 @@
 """Sign-in: users, login sessions and what keeps them."""
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from server.core.clock import rfc3339
 from server.core.errors import Unauthenticated
 
 ACTIVE: Final = "active"
+SUSPENDED: Final = "suspended"
+DELETED: Final = "deleted"
 USER_TYPE: Final = "interview-api/User"
 MAX_EMAIL_CHARACTERS: Final = 254
 """What fits into an SMTP path (RFC 5321, 4.5.3.1.3)."""
@@ -22,7 +25,11 @@ _EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]{1,63}(\.[^\s@.]{1,63})*")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who signs in. `email` is case-folded, `roles` are in alphabetical order."""
+    """Who signs in. `email` is case-folded, `roles` are in alphabetical order.
+
+    `state` is ACTIVE, SUSPENDED or DELETED; with the last, `delete_time` and `purge_time` are set.
+    `revision` counts changes, from 1; a sign-in is none.
+    """
 
     user_id: UUID
     email: str
@@ -33,11 +40,25 @@ class User:
     update_time: datetime
     last_login_time: datetime | None
     password_change_time: datetime
+    chosen_id: str | None = None
+    customer_id: int | None = None
+    staff_id: int | None = None
+    roles_change_time: datetime | None = None
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
+    revision: int = 1
 
     @property
     def name(self) -> str:
-        """The resource name, `users/{uuid}`."""
-        return f"users/{self.user_id}"
+        """The resource name, `users/{id}` with the id chosen at creation or else the UUID."""
+        return f"users/{self.chosen_id or self.user_id}"
+
+    @property
+    def etag(self) -> str:
+        """A strong entity tag, quoted (RFC 9110, 8.8.3), which changes with each revision."""
+        # A name that was purged can be taken again, hence the time of creation.
+        state = repr((self.name, self.create_time.timestamp(), self.revision))
+        return f'"{hashlib.blake2b(state.encode(), digest_size=9).hexdigest()}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,13 @@ def _user(row: Row[Any]) -> User:
         update_time=row.update_time,
         last_login_time=row.last_login_time,
         password_change_time=row.password_change_time,
+        chosen_id=row.chosen_id,
+        customer_id=row.customer_id,
+        staff_id=row.staff_id,
+        roles_change_time=row.roles_change_time,
+        delete_time=row.delete_time,
+        purge_time=row.purge_time,
+        revision=row.revision,
     )
 
 
@@ -203,6 +210,9 @@ def _user_values(account: Account) -> dict[str, Any]:
         "create_time": user.create_time,
         "update_time": user.update_time,
         "password_change_time": user.password_change_time,
+        "chosen_id": user.chosen_id,
+        "customer_id": user.customer_id,
+        "staff_id": user.staff_id,
     }
 
 

@@ -31,6 +31,13 @@ _USER = (
     AppUser.update_time,
     AppUser.last_login_time,
     AppUser.password_change_time,
+    AppUser.chosen_id,
+    AppUser.customer_id,
+    AppUser.staff_id,
+    AppUser.roles_change_time,
+    AppUser.delete_time,
+    AppUser.purge_time,
+    AppUser.revision,
 )
 _SESSION = (
     SessionRow.session_id,
