@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_healthcheck(commands)
     _add_data_commands(commands)
     _add_user_commands(commands)
+    _add_audit(commands)
     return parser
 
 
@@ -111,6 +112,16 @@ def _add_user_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     password.add_argument("email", metavar="EMAIL")
     password.add_argument("--password-stdin", action="store_true", required=True)
     password.set_defaults(run=_users, action="set-password")
+
+
+def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    audit = commands.add_parser("audit", help="print who did what to whom, oldest first")
+    audit.add_argument("--since", default="24h", help="24h, 7d or a time of RFC 3339 (24h)")
+    audit.add_argument("--by", default="", metavar="WHO", help="users/ID or e-mail address")
+    audit.add_argument("--about", default="", metavar="WHAT", help="resource or e-mail address")
+    audit.add_argument("--method", default="", help="for example GrantRole")
+    audit.add_argument("--json", action="store_true", help="a JSON object a line, with requests")
+    audit.set_defaults(run=_audit)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -191,6 +202,12 @@ def _users(options: argparse.Namespace) -> int:
     from server import commands
 
     return commands.users(options)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from server import commands
+
+    return commands.audit(options)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from pathlib import Path
 from asyncpg import PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
+from server.audit import commands as audit_commands
+from server.audit.trail import AuditRows, Chosen
 from server.auth import commands as user_commands
+from server.auth.domain import USER_TYPE, folded_email
 from server.auth.keys import signing_key_from_secret
 from server.auth.passwords import Passwords
 from server.auth.repository import AuthRepository
@@ -21,6 +24,8 @@ from server.catalogue import commands as catalogue_commands
 from server.catalogue.sample import read_sample_films
 from server.catalogue.sample_loader import load_sample
 from server.core.clock import utc_now
+from server.core.errors import ResourceNotFound
+from server.core.resource_names import canonical
 from server.database import migrate as migrations
 from server.database.engine import Database
 from server.database.schema import SchemaRefused
@@ -152,6 +157,43 @@ def users(options: argparse.Namespace) -> int:
             return await _user_action(users, options)
 
     return run(command)
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Print the audit trail."""
+
+    async def command(settings: Settings) -> int:
+        try:
+            since = audit_commands.moment(options.since, utc_now())
+        except ValueError as error:
+            return fail(str(error))
+        database = Database(settings.effective_database_url)
+        try:
+            await migrations.verify(settings.effective_database_url)
+            chosen = Chosen(
+                since,
+                await _named(database, options.by),
+                await _named(database, options.about),
+                options.method,
+            )
+            records = AuditRows(database, utc_now).read(chosen)
+            return await audit_commands.show(records, as_json=options.json, out=sys.stdout)
+        except ResourceNotFound as error:
+            return fail(error.message)
+        finally:
+            await database.close()
+
+    return run(command)
+
+
+async def _named(database: Database, text: str) -> str:
+    """Return a resource name; an e-mail address stands for its user."""
+    if "@" not in text:
+        return canonical(text)
+    account = await AuthRepository(database).find_account(folded_email(text))
+    if account is None:
+        raise ResourceNotFound(USER_TYPE, text)
+    return canonical(account.user.name)
 
 
 @asynccontextmanager

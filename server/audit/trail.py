@@ -10,6 +10,7 @@ from sqlalchemy import Row, bindparam, insert, literal, or_, select
 from server.audit.models import AuditEvent
 from server.core.audit import AuditRecord
 from server.core.clock import Clock
+from server.core.resource_names import canonical
 from server.database.engine import Database, WriteSession
 from server.database.names import named
 from server.database.types import UtcDateTime
@@ -95,7 +96,7 @@ class AuditRows:
             "outcome": record.outcome,
             "principal": record.principal,
             "credential": record.credential,
-            "target": _fitted(record.target, 256),
+            "target": _fitted(canonical(record.target), 256),
             "peer_address": _fitted(record.peer_address, 64),
             "user_agent": _fitted(record.user_agent, 256),
             "request_id": record.request_id,

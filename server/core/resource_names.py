@@ -36,6 +36,15 @@ def owner_of(name: str) -> UUID | None:
     return user_id_of(match[1]) if match else None
 
 
+def canonical(name: str) -> str:
+    """Return a name with the UUID of its user in place of an id that was chosen."""
+    owner = owner_of(name)
+    if owner is None:
+        return name
+    _, _, rest = name.removeprefix("users/").partition("/")
+    return f"users/{owner}/{rest}" if rest else f"users/{owner}"
+
+
 def belongs_to(name: str, principal: Principal) -> bool:
     """Tell whether the resource is the caller, or below the caller."""
     return owner_of(name) == principal.user_id

@@ -87,8 +87,8 @@ def target_of(request: Message) -> str:
     for field in ("name", "parent"):
         if field in request.DESCRIPTOR.fields_by_name:
             return str(getattr(request, field))
-    for field_descriptor, value in request.ListFields():
-        if isinstance(value, Message) and "name" in field_descriptor.message_type.fields_by_name:
+    for _, value in request.ListFields():
+        if isinstance(value, Message) and "name" in value.DESCRIPTOR.fields_by_name:
             return str(value.name)  # type: ignore[attr-defined]  # its descriptor has it
     return ""
 
