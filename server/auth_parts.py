@@ -12,10 +12,12 @@ from structlog.typing import FilteringBoundLogger
 from server.audit.trail import AuditRows
 from server.auth.keys import signing_key_from_secret
 from server.auth.passwords import Passwords
-from server.auth.repository import AuthRepository
 from server.auth.servicer import AuthServicer
+from server.auth.session_repository import SessionRows
+from server.auth.sessions import Sessions
 from server.auth.sign_in import SignIn
 from server.auth.tokens import AccessTokens, RefreshTokens
+from server.auth.user_repository import UserRows
 from server.auth.user_servicer import UserServicer
 from server.auth.users import Users
 from server.core.clock import Clock
@@ -36,7 +38,7 @@ class AuthParts:
         log: FilteringBoundLogger,
     ) -> None:
         self._closing = AsyncExitStack()
-        repository = AuthRepository(database)
+        users = UserRows(database)
         self.audit_rows = AuditRows(database, clock)
         self.tokens = AccessTokens(
             signing_key_from_secret(secret),
@@ -47,9 +49,12 @@ class AuthParts:
         )
         passwords = Passwords(settings.password_cost, log=log, threads=settings.max_running_logins)
         self._closing.push_async_callback(passwords.close)
-        sign_in = SignIn(repository, passwords, self.tokens, RefreshTokens(), clock=clock, log=log)
-        self.users = Users(repository, passwords, self.tokens, clock=clock)
-        self.auth_servicer = AuthServicer(sign_in)
+        sessions = Sessions(
+            SessionRows(database), self.tokens, RefreshTokens(), clock=clock, log=log
+        )
+        sign_in = SignIn(users, passwords, sessions)
+        self.users = Users(users, passwords, self.tokens, clock=clock)
+        self.auth_servicer = AuthServicer(sign_in, sessions)
         self.user_servicer = UserServicer()
 
     @property

@@ -17,8 +17,8 @@ from server.auth import commands as user_commands
 from server.auth.domain import USER_TYPE, folded_email
 from server.auth.keys import signing_key_from_secret
 from server.auth.passwords import Passwords
-from server.auth.repository import AuthRepository
 from server.auth.tokens import AccessTokens
+from server.auth.user_repository import UserRows
 from server.auth.users import Users
 from server.catalogue import commands as catalogue_commands
 from server.catalogue.sample import read_sample_films
@@ -190,7 +190,7 @@ async def _named(database: Database, text: str) -> str:
     """Return a resource name; an e-mail address stands for its user."""
     if "@" not in text:
         return canonical(text)
-    account = await AuthRepository(database).find_account(folded_email(text))
+    account = await UserRows(database).find_account(folded_email(text))
     if account is None:
         raise ResourceNotFound(USER_TYPE, text)
     return canonical(account.user.name)
@@ -214,7 +214,7 @@ def _users(settings: Settings, secret: bytes, database: Database, passwords: Pas
         audience=settings.token_audience,
         clock=utc_now,
     )
-    return Users(AuthRepository(database), passwords, tokens, clock=utc_now)
+    return Users(UserRows(database), passwords, tokens, clock=utc_now)
 
 
 async def _user_action(users: Users, options: argparse.Namespace) -> int:

@@ -123,9 +123,6 @@ class RefreshRefused:
 class SessionRepository(Protocol):
     """Keeps login sessions and their refresh tokens."""
 
-    async def find_account(self, email: str) -> Account | None:
-        """Return the account with this folded address."""
-
     async def open_session(
         self, session: LoginSession, token: NewRefreshToken, password_hash: str
     ) -> bool:

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from server.auth.domain import ACTIVE, User, checked_email
-from server.auth.sign_in import Login, TokenPair
+from server.auth.sessions import Login, TokenPair
 from server.core.principal import FOREVER, CredentialKind, Principal
 from server.core.roles import is_permission
 from server.generated.interview.auth.v1 import auth_service_pb2 as auth

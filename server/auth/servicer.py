@@ -4,6 +4,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from server.auth import mapping
 from server.auth.rights import permissions_for
+from server.auth.sessions import Device, Sessions
 from server.auth.sign_in import SignIn
 from server.generated.interview.auth.v1.auth_service_pb2 import (
     ChangePasswordRequest,
@@ -28,19 +29,15 @@ from server.rpc.call import Call
 class AuthServicer:
     """Answers AuthService."""
 
-    def __init__(self, sign_in: SignIn) -> None:
+    def __init__(self, sign_in: SignIn, sessions: Sessions) -> None:
         self._sign_in = sign_in
+        self._sessions = sessions
 
     async def Login(self, request: LoginRequest, call: Call) -> LoginResponse:
         """Open a login session for an e-mail address and a password."""
         command = mapping.login_command(request)
-        login = await self._sign_in.login(
-            command.email,
-            command.password,
-            device_label=command.device_label,
-            user_agent=call.user_agent,
-            ip_address=call.peer_address,
-        )
+        device = Device(command.device_label, call.user_agent, call.peer_address)
+        login = await self._sign_in.login(command.email, command.password, device)
         return mapping.login_response(login)
 
     async def RefreshToken(
@@ -50,12 +47,12 @@ class AuthServicer:
     ) -> RefreshTokenResponse:
         """Exchange a refresh token for a new pair."""
         command = mapping.refresh_command(request)
-        tokens = await self._sign_in.refresh(command.refresh_token)
+        tokens = await self._sessions.refresh(command.refresh_token)
         return RefreshTokenResponse(tokens=mapping.token_pair(tokens))
 
     async def Logout(self, request: LogoutRequest, call: Call) -> Empty:
         """End the caller's login session, or all of them."""
-        await self._sign_in.logout(call.principal, all_sessions=request.all_sessions)
+        await self._sessions.logout(call.principal, all_sessions=request.all_sessions)
         return Empty()
 
     async def GetCurrentPrincipal(
@@ -64,7 +61,7 @@ class AuthServicer:
         call: Call,
     ) -> Principal:
         """Tell the caller who it is and what it may do."""
-        user = await self._sign_in.current(call.principal)
+        user = await self._sessions.current(call.principal)
         return mapping.principal_message(call.principal, user)
 
     async def TestPermissions(

@@ -16,9 +16,11 @@ from structlog.testing import CapturingLogger
 from server.auth import commands
 from server.auth.keys import signing_key_from_secret
 from server.auth.passwords import Passwords
-from server.auth.repository import AuthRepository
-from server.auth.sign_in import Login, SignIn
+from server.auth.session_repository import SessionRows
+from server.auth.sessions import Device, Login, Sessions
+from server.auth.sign_in import SignIn
 from server.auth.tokens import AccessTokens, RefreshTokens
+from server.auth.user_repository import UserRows
 from server.auth.users import Users
 from server.core.errors import (
     DomainError,
@@ -43,13 +45,12 @@ class House:
     passwords: Passwords
     tokens: AccessTokens
     sign_in: SignIn
+    sessions: Sessions
     users: Users
     log: CapturingLogger
 
     async def login(self, email: str = EMAIL, password: str = PASSWORD) -> Login:
-        return await self.sign_in.login(
-            email, password, device_label="laptop", user_agent="grpcurl/1.8", ip_address="::1"
-        )
+        return await self.sign_in.login(email, password, Device("laptop", "grpcurl/1.8", "::1"))
 
     async def suspend(self, email: str) -> None:
         async with self.database.write() as session:
@@ -70,10 +71,11 @@ def build(database: Database, cost: int = 4) -> House:
     logger = structlog.wrap_logger(log, processors=[])
     passwords = Passwords(cost, log=logger)
     tokens = AccessTokens(signing_key_from_secret(b"k" * 32), issuer="i", audience="a", clock=clock)
-    repository = AuthRepository(database)
-    sign_in = SignIn(repository, passwords, tokens, RefreshTokens(), clock=clock, log=logger)
-    users = Users(repository, passwords, tokens, clock=clock)
-    return House(database, clock, passwords, tokens, sign_in, users, log)
+    rows = UserRows(database)
+    sessions = Sessions(SessionRows(database), tokens, RefreshTokens(), clock=clock, log=logger)
+    sign_in = SignIn(rows, passwords, sessions)
+    users = Users(rows, passwords, tokens, clock=clock)
+    return House(database, clock, passwords, tokens, sign_in, sessions, users, log)
 
 
 @pytest.fixture
@@ -101,13 +103,11 @@ async def test_login_opens_a_session(house: House) -> None:
     assert login.tokens.refresh_after == timedelta(minutes=10)
     assert login.tokens.refresh_expire_time == house.clock.now + timedelta(days=30)
     assert login.user.last_login_time == house.clock.now
-    assert await house.sign_in.current(principal) == login.user
+    assert await house.sessions.current(principal) == login.user
 
 
 async def test_login_keeps_what_the_client_says_of_itself_within_its_columns(house: House) -> None:
-    await house.sign_in.login(
-        EMAIL, PASSWORD, device_label="é" * 70, user_agent="a\0b\n" * 200, ip_address="f" * 99
-    )
+    await house.sign_in.login(EMAIL, PASSWORD, Device("é" * 70, "a\0b\n" * 200, "f" * 99))
     row = await house.database.read.first(text("SELECT * FROM login_session"))
     assert row is not None
     assert row.device_label == "é" * 64
@@ -152,15 +152,8 @@ class ChangedMeanwhile:
 
 
 async def test_password_that_changes_while_it_is_checked_opens_nothing(house: House) -> None:
-    sign_in = SignIn(
-        AuthRepository(house.database),
-        ChangedMeanwhile(house),
-        house.tokens,
-        RefreshTokens(),
-        clock=house.clock,
-        log=structlog.wrap_logger(house.log, processors=[]),
-    )
-    login = sign_in.login(EMAIL, PASSWORD, device_label="", user_agent="", ip_address="")
+    sign_in = SignIn(UserRows(house.database), ChangedMeanwhile(house), house.sessions)
+    login = sign_in.login(EMAIL, PASSWORD, Device())
     assert await reason_of(login) == "LOGIN_FAILED"
     assert await house.count("login_session") == 0
 
@@ -169,14 +162,14 @@ async def test_refresh_gives_new_tokens_and_keeps_the_session(house: House) -> N
     login = await house.login()
     house.clock.advance(minutes=10)
     await house.users.grant_role(EMAIL, "staff")
-    pair = await house.sign_in.refresh(login.tokens.refresh_token)
+    pair = await house.sessions.refresh(login.tokens.refresh_token)
     principal = house.tokens.verify(pair.access_token)
     assert pair.refresh_token != login.tokens.refresh_token
     assert principal.session_id == login.session.session_id
     assert principal.roles == ("staff", "viewer")
     assert principal.auth_time == login.session.create_time
     assert pair.access_expire_time == house.clock.now + timedelta(minutes=15)
-    again = await house.sign_in.refresh(pair.refresh_token)
+    again = await house.sessions.refresh(pair.refresh_token)
     assert house.tokens.verify(again.access_token).session_id == login.session.session_id
 
 
@@ -187,24 +180,24 @@ async def test_session_ends_thirty_days_after_the_password_however_often_refresh
     pair = login.tokens
     for _ in range(29):
         house.clock.advance(days=1)
-        pair = await house.sign_in.refresh(pair.refresh_token)
+        pair = await house.sessions.refresh(pair.refresh_token)
     assert pair.refresh_expire_time == login.session.expire_time
     late = "expire_time > (SELECT expire_time FROM login_session)"
     assert await house.count("refresh_token", late) == 0
     house.clock.advance(days=1)
-    assert await reason_of(house.sign_in.refresh(pair.refresh_token)) == "CREDENTIAL_INVALID"
+    assert await reason_of(house.sessions.refresh(pair.refresh_token)) == "CREDENTIAL_INVALID"
 
 
 async def test_used_token_ends_its_family_and_no_other(house: House) -> None:
     stolen, other = await house.login(), await house.login()
-    pair = await house.sign_in.refresh(stolen.tokens.refresh_token)
-    assert await reason_of(house.sign_in.refresh(stolen.tokens.refresh_token)) == (
+    pair = await house.sessions.refresh(stolen.tokens.refresh_token)
+    assert await reason_of(house.sessions.refresh(stolen.tokens.refresh_token)) == (
         "REFRESH_TOKEN_REUSED"
     )
-    assert await reason_of(house.sign_in.refresh(pair.refresh_token)) == "TOKEN_REVOKED"
+    assert await reason_of(house.sessions.refresh(pair.refresh_token)) == "TOKEN_REVOKED"
     with pytest.raises(Unauthenticated, match="session has ended"):
         house.tokens.verify(pair.access_token)
-    await house.sign_in.refresh(other.tokens.refresh_token)
+    await house.sessions.refresh(other.tokens.refresh_token)
     assert [call.kwargs["event"] for call in house.log.calls] == ["refresh_token_reused"]
     assert stolen.tokens.refresh_token not in str(house.log.calls)
 
@@ -212,16 +205,16 @@ async def test_used_token_ends_its_family_and_no_other(house: House) -> None:
 async def test_refresh_with_what_is_no_token_of_ours(house: House) -> None:
     await house.login()
     for token in ("", "rt_", "rt_" + "A" * 43, "x" * 512):
-        assert await reason_of(house.sign_in.refresh(token)) == "CREDENTIAL_INVALID"
+        assert await reason_of(house.sessions.refresh(token)) == "CREDENTIAL_INVALID"
 
 
 async def test_refresh_of_a_barred_user_is_refused(house: House) -> None:
     login = await house.login()
     await house.suspend(EMAIL)
     token = login.tokens.refresh_token
-    assert await reason_of(house.sign_in.refresh(token)) == "CREDENTIAL_INVALID"
+    assert await reason_of(house.sessions.refresh(token)) == "CREDENTIAL_INVALID"
     principal = house.tokens.verify(login.tokens.access_token)
-    assert await reason_of(house.sign_in.current(principal)) == "CREDENTIAL_INVALID"
+    assert await reason_of(house.sessions.current(principal)) == "CREDENTIAL_INVALID"
 
 
 async def test_refresh_token_is_not_kept_in_the_clear(house: House) -> None:
@@ -238,7 +231,7 @@ async def test_refresh_token_is_not_kept_in_the_clear(house: House) -> None:
 async def test_race_of_one_refresh_token_has_one_winner(house: House, round_: int) -> None:
     login = await house.login()
     outcomes = await asyncio.gather(
-        *(house.sign_in.refresh(login.tokens.refresh_token) for _ in range(20)),
+        *(house.sessions.refresh(login.tokens.refresh_token) for _ in range(20)),
         return_exceptions=True,
     )
     assert Counter(type(outcome).__name__ for outcome in outcomes) == {
@@ -256,21 +249,21 @@ async def test_race_of_refresh_and_logout_leaves_nothing_alive(house: House) -> 
         login = await house.login()
         principal = house.tokens.verify(login.tokens.access_token)
         refreshed, _ = await asyncio.gather(
-            house.sign_in.refresh(login.tokens.refresh_token),
-            house.sign_in.logout(principal, all_sessions=False),
+            house.sessions.refresh(login.tokens.refresh_token),
+            house.sessions.logout(principal, all_sessions=False),
             return_exceptions=True,
         )
         if isinstance(refreshed, BaseException):
             assert isinstance(refreshed, Unauthenticated)
             continue
-        assert await reason_of(house.sign_in.refresh(refreshed.refresh_token)) == "TOKEN_REVOKED"
+        assert await reason_of(house.sessions.refresh(refreshed.refresh_token)) == "TOKEN_REVOKED"
 
 
 async def test_refresh_that_meets_a_logout_on_its_way_is_refused(house: House) -> None:
     login = await house.login()
     async with house.database.write() as session:
         await session.execute(text("UPDATE login_session SET revoke_time = create_time"))
-        refresh = asyncio.create_task(house.sign_in.refresh(login.tokens.refresh_token))
+        refresh = asyncio.create_task(house.sessions.refresh(login.tokens.refresh_token))
         # Time enough to see the session still alive and to wait for its row.
         await asyncio.sleep(0.2)
         assert not refresh.done()
@@ -281,16 +274,16 @@ async def test_refresh_that_meets_a_logout_on_its_way_is_refused(house: House) -
 async def test_logout_ends_this_session_alone(house: House) -> None:
     here, there = await house.login(), await house.login()
     principal = house.tokens.verify(here.tokens.access_token)
-    await house.sign_in.logout(principal, all_sessions=False)
+    await house.sessions.logout(principal, all_sessions=False)
     for _ in range(2):
-        assert await reason_of(house.sign_in.refresh(here.tokens.refresh_token)) == "TOKEN_REVOKED"
-    assert await reason_of(house.sign_in.current(principal)) == "TOKEN_REVOKED"
+        assert await reason_of(house.sessions.refresh(here.tokens.refresh_token)) == "TOKEN_REVOKED"
+    assert await reason_of(house.sessions.current(principal)) == "TOKEN_REVOKED"
     with pytest.raises(Unauthenticated) as caught:
         house.tokens.verify(here.tokens.access_token)
     assert caught.value.reason == "TOKEN_REVOKED"
-    await house.sign_in.logout(principal, all_sessions=False)
+    await house.sessions.logout(principal, all_sessions=False)
     house.tokens.verify(there.tokens.access_token)
-    await house.sign_in.refresh(there.tokens.refresh_token)
+    await house.sessions.refresh(there.tokens.refresh_token)
 
 
 async def test_logout_of_all_ends_every_session_of_the_user(house: House) -> None:
@@ -298,13 +291,15 @@ async def test_logout_of_all_ends_every_session_of_the_user(house: House) -> Non
     here, there = await house.login(), await house.login()
     bob = await house.login("bob@example.com")
     principal = house.tokens.verify(here.tokens.access_token)
-    await house.sign_in.logout(principal, all_sessions=True)
+    await house.sessions.logout(principal, all_sessions=True)
     for login in (here, there):
         with pytest.raises(Unauthenticated):
             house.tokens.verify(login.tokens.access_token)
-        assert await reason_of(house.sign_in.refresh(login.tokens.refresh_token)) == "TOKEN_REVOKED"
+        assert (
+            await reason_of(house.sessions.refresh(login.tokens.refresh_token)) == "TOKEN_REVOKED"
+        )
     house.tokens.verify(bob.tokens.access_token)
-    await house.sign_in.refresh(bob.tokens.refresh_token)
+    await house.sessions.refresh(bob.tokens.refresh_token)
 
 
 async def test_session_that_ended_elsewhere_is_found_out_by_current(house: House) -> None:
@@ -313,7 +308,7 @@ async def test_session_that_ended_elsewhere_is_found_out_by_current(house: House
     async with house.database.write() as session:
         await session.execute(text("UPDATE login_session SET revoke_time = create_time"))
     house.tokens.verify(login.tokens.access_token)
-    assert await reason_of(house.sign_in.current(principal)) == "TOKEN_REVOKED"
+    assert await reason_of(house.sessions.current(principal)) == "TOKEN_REVOKED"
     with pytest.raises(Unauthenticated):
         house.tokens.verify(login.tokens.access_token)
 
@@ -322,7 +317,7 @@ async def test_principal_of_another_users_session_is_nobody(house: House) -> Non
     await house.users.create_user("bob@example.com", PASSWORD, [])
     ann, bob = await house.login(), await house.login("bob@example.com")
     token, _ = house.tokens.issue(ann.user.user_id, bob.session.session_id, (), house.clock.now)
-    assert await reason_of(house.sign_in.current(house.tokens.verify(token))) == (
+    assert await reason_of(house.sessions.current(house.tokens.verify(token))) == (
         "CREDENTIAL_INVALID"
     )
 
@@ -386,7 +381,7 @@ async def test_new_password_replaces_the_old_one_and_ends_the_sessions(house: Ho
     house.clock.advance(minutes=1)
     await house.users.set_password(EMAIL, "another horse battery")
     assert await reason_of(house.login()) == "LOGIN_FAILED"
-    assert await reason_of(house.sign_in.refresh(login.tokens.refresh_token)) == "TOKEN_REVOKED"
+    assert await reason_of(house.sessions.refresh(login.tokens.refresh_token)) == "TOKEN_REVOKED"
     with pytest.raises(Unauthenticated):
         house.tokens.verify(login.tokens.access_token)
     again = await house.login(password="another horse battery")

@@ -1,45 +1,22 @@
-"""The SQL of sign-in: constant statements, built once.
+"""The SQL of login sessions and refresh tokens: constant statements, built once.
 
 `at` is the present moment, `owner` a user's and `session` a login session's id.
 """
 
 from typing import Final
 
-from sqlalchemy import bindparam, exists, func, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 
 from server.auth.domain import ACTIVE
-from server.auth.models import AppUser, AppUserRole
+from server.auth.models import AppUser
 from server.auth.models import LoginSession as SessionRow
 from server.auth.models import RefreshToken as TokenRow
+from server.auth.user_statements import USER
 from server.database.names import named
 
 _NOW: Final = bindparam("at", type_=AppUser.create_time.type)
 
-_ROLES = (
-    select(func.aggregate_strings(AppUserRole.role, ","))
-    .where(AppUserRole.user_id == AppUser.user_id)
-    .scalar_subquery()
-    .label("roles")
-)
-_USER = (
-    AppUser.user_id,
-    AppUser.email,
-    AppUser.display_name,
-    _ROLES,
-    AppUser.state,
-    AppUser.create_time,
-    AppUser.update_time,
-    AppUser.last_login_time,
-    AppUser.password_change_time,
-    AppUser.chosen_id,
-    AppUser.customer_id,
-    AppUser.staff_id,
-    AppUser.roles_change_time,
-    AppUser.delete_time,
-    AppUser.purge_time,
-    AppUser.revision,
-)
-_SESSION = (
+SESSION: Final = (
     SessionRow.session_id,
     SessionRow.device_label,
     SessionRow.user_agent,
@@ -48,14 +25,10 @@ _SESSION = (
     SessionRow.expire_time,
     SessionRow.revoke_time,
 )
-_SIGNED_IN = select(*_USER, *_SESSION).join_from(
+_SIGNED_IN = select(*USER, *SESSION).join_from(
     AppUser, SessionRow, SessionRow.user_id == AppUser.user_id
 )
 
-ACCOUNT = named(
-    "users.find", select(*_USER, AppUser.password_hash).where(AppUser.email == bindparam("address"))
-)
-USERS = named("users.list", select(*_USER))
 SESSION_OF_USER = named(
     "login_sessions.get",
     _SIGNED_IN.where(
@@ -69,8 +42,6 @@ SESSION_OF_TOKEN = named(
     .where(TokenRow.token_hash == bindparam("hash")),
 )
 
-ADD_USER = named("users.add", insert(AppUser))
-ADD_ROLE = named("roles.add", insert(AppUserRole))
 ADD_SESSION = named("login_sessions.add", insert(SessionRow))
 ADD_TOKEN = named("refresh_tokens.add", insert(TokenRow))
 
@@ -123,21 +94,5 @@ REVOKED_AT = named(
     "login_sessions.revoked_at",
     select(SessionRow.session_id).where(
         SessionRow.user_id == bindparam("owner"), SessionRow.revoke_time == _NOW
-    ),
-)
-SET_PASSWORD = named(
-    "users.set_password",
-    update(AppUser)
-    .where(AppUser.user_id == bindparam("owner"))
-    .values(password_hash=bindparam("new_hash"), password_change_time=_NOW, update_time=_NOW),
-)
-TOUCH_USER = named(
-    "users.touch",
-    update(AppUser).where(AppUser.user_id == bindparam("owner")).values(update_time=_NOW),
-)
-HAS_ROLE = named(
-    "roles.get",
-    select(AppUserRole.role).where(
-        AppUserRole.user_id == bindparam("owner"), AppUserRole.role == bindparam("wanted")
     ),
 )
