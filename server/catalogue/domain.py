@@ -9,11 +9,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
-from server.catalogue.filters import Fields, Filter, OrderTerm, parse_filter, parse_order_by
+from server.catalogue.film_filter import film_filter
 from server.catalogue.search import search_terms
 from server.core.clock import Clock
 from server.core.errors import FieldViolation, ResourceNotFound, ValidationFailed
 from server.core.paging import Page, PageRequest
+from server.query.filters import Fields, Filter, OrderTerm, parse_order_by
 
 T = TypeVar("T")
 
@@ -217,7 +218,7 @@ class Catalogue:
         Raises:
             DomainError: FILTER_* or ORDER_BY_INVALID, with the position and what is allowed.
         """
-        condition = parse_filter(where, self._fields, self._clock())
+        condition = film_filter(where, self._fields, self._clock())
         order = parse_order_by(order_by, self._fields)
         found = await self._repository.list_films(page, condition, order, full=full)
         if not count:
@@ -235,7 +236,7 @@ class Catalogue:
         terms = search_terms(query)
         if not terms:
             raise ValidationFailed([FieldViolation("query", "must hold at least one word")])
-        condition = parse_filter(where, self._fields, self._clock())
+        condition = film_filter(where, self._fields, self._clock())
         return await self._repository.search_films(terms, page, condition, full=full)
 
     async def list_categories(self, page: PageRequest) -> Page[Category]:

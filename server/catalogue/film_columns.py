@@ -16,8 +16,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
-from server.catalogue.filter_sql import ElementColumn, FilterColumns, RelatedColumn, ScalarColumn
-from server.catalogue.filter_types import Value
 from server.catalogue.indexing import MAX_TERM_BYTES
 from server.catalogue.models import (
     RATINGS,
@@ -29,6 +27,8 @@ from server.catalogue.models import (
     FilmCategory,
     Language,
 )
+from server.query.filter_sql import ElementColumn, FilterColumns, RelatedColumn, ScalarColumn
+from server.query.filter_types import Value
 
 _STORED_ENUMS = {
     text.upper().replace("-", "_").replace(" ", "_"): text for text in (*RATINGS, *SPECIAL_FEATURES)

@@ -26,7 +26,7 @@ from server.catalogue.domain import (
     Language,
 )
 from server.catalogue.film_columns import film_columns
-from server.catalogue.film_order import FilmOrder
+from server.catalogue.film_order import film_order
 from server.catalogue.film_statements import (
     COUNT_FILMS,
     FILMS_BY_NUMBER,
@@ -34,18 +34,18 @@ from server.catalogue.film_statements import (
     film_of,
     select_films,
 )
-from server.catalogue.filter_sql import by_bytes, compile_filter
-from server.catalogue.filter_types import Filter, OrderTerm
 from server.catalogue.models import Actor as ActorRow
 from server.catalogue.models import Category as CategoryRow
 from server.catalogue.models import Film as FilmRow
 from server.catalogue.models import FilmActor, FilmCategory
 from server.catalogue.models import Language as LanguageRow
-from server.core.paging import Key, Page, PageRequest
+from server.core.paging import Key, Page, PageRequest, cut_page
 from server.database.dialect import SEARCH_HITS
 from server.database.engine import Database
 from server.database.names import named
 from server.database.types import TextList
+from server.query.filter_sql import by_bytes, compile_filter
+from server.query.filter_types import Filter, OrderTerm
 
 T = TypeVar("T")
 
@@ -135,18 +135,18 @@ class SqlCatalogue:
         full: bool,
     ) -> Page[Film]:
         """Return a page of the films that meet the filter, in the order and then by number."""
-        ordering = FilmOrder(order)
+        ordering = film_order(order)
         if where is None and not order and not page.skip:
             after = page.after[0] if page.after else 0
             rows = await self._read.all(FIRST_FILMS[full], {"after": after, "limit": page.size + 1})
-            return _page([film_of(row) for row in rows], page, ordering.key)
+            return cut_page([film_of(row) for row in rows], page, ordering.key)
         statement = named("films.list", select_films(full=full).order_by(*ordering.clauses()))
         if where is not None:
             statement = statement.where(compile_filter(where, self._columns))
         if page.after:
             statement = statement.where(ordering.after(page.after))
         rows = await self._read.all(statement.limit(page.size + 1).offset(page.skip or None))
-        return _page([film_of(row) for row in rows], page, ordering.key)
+        return cut_page([film_of(row) for row in rows], page, ordering.key)
 
     async def count_films(self, where: Filter | None) -> int:
         """Return how many films meet the filter."""
@@ -179,7 +179,7 @@ class SqlCatalogue:
         )
         most = _POINTS_PER_TERM * len(terms)
         matches = [(row[-1], FilmMatch(film_of(row), row[-1] / most)) for row in rows]
-        found = _page(
+        found = cut_page(
             matches, page, lambda match: (match[0], match[1].film.title, match[1].film.film_id)
         )
         return Page([match for _, match in found.rows], found.next_after)
@@ -226,7 +226,7 @@ class SqlCatalogue:
     ) -> Page[T]:
         after = page.after[0] if page.after else -1
         rows = await self._read.all(statement, {"after": after, "limit": page.size + 1})
-        found = _page(rows, page, lambda row: (row.number,))
+        found = cut_page(rows, page, lambda row: (row.number,))
         return Page([read(row) for row in found.rows], found.next_after)
 
     async def _one(
@@ -236,13 +236,6 @@ class SqlCatalogue:
             return None
         row = await self._read.first(statement, {"number": number})
         return None if row is None else read(row)
-
-
-def _page(rows: Sequence[T], page: PageRequest, key: Callable[[T], tuple[Any, ...]]) -> Page[T]:
-    """Cut the one row off that was read to know whether there are more."""
-    if len(rows) <= page.size:
-        return Page(rows)
-    return Page(rows[: page.size], key(rows[page.size - 1]))
 
 
 def _search(database: Database, *, full: bool) -> Select[Any]:

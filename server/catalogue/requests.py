@@ -5,9 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from server.catalogue.mapping import number_of
-
-DEFAULT_PAGE = 50
-MAX_PAGE = 1000
+from server.query.requests import FilterText, ListFiltered, ListRows
 
 
 def _number(collection: str) -> AfterValidator:
@@ -19,16 +17,7 @@ def _number(collection: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _page_size(size: int) -> int:
-    if size < 0:
-        raise ValueError("must be 0 (for the default of 50) or more")
-    return min(size, MAX_PAGE) or DEFAULT_PAGE
-
-
 FilmName = Annotated[str, _number("films")]
-PageSize = Annotated[int, AfterValidator(_page_size)]
-PageToken = Annotated[str, Field(max_length=2048)]
-FilterText = Annotated[str, Field(max_length=2048)]
 View = Annotated[int, Field(ge=0, le=2)]
 
 
@@ -46,18 +35,9 @@ class BatchGetFilms(BaseModel):
     view: View
 
 
-class ListRows(BaseModel):
-    """Rules of a list request without filter."""
-
-    page_size: PageSize
-    page_token: PageToken
-
-
-class ListFilms(ListRows):
+class ListFilms(ListFiltered):
     """Rules of ListFilmsRequest."""
 
-    filter: FilterText
-    order_by: Annotated[str, Field(max_length=256)]
     view: View
     skip: Annotated[int, Field(ge=0, le=10_000)]
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from google.protobuf.message import Message
-
 from server.catalogue.domain import Catalogue
 from server.catalogue.mapping import (
     actor_message,
@@ -23,11 +21,11 @@ from server.catalogue.requests import (
     GetFilm,
     GetLanguage,
     ListFilms,
-    ListRows,
     SearchFilms,
 )
 from server.core.paging import Key, PageRequest
 from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2, taxonomy_pb2
+from server.query.requests import ListRows, arguments_of
 from server.rpc.call import Call
 from server.rpc.page_token import PageTokens
 from server.rpc.validation import validated
@@ -85,7 +83,7 @@ class CatalogueServicer:
                 "skip": request.skip,
             },
         )
-        arguments = _arguments(request)
+        arguments = arguments_of(request)
         page = self._page(call, arguments, command, skip=request.skip)
         full = request.view == FULL
         found = await self._catalogue.list_films(
@@ -112,7 +110,7 @@ class CatalogueServicer:
                 "view": request.view,
             },
         )
-        arguments = _arguments(request)
+        arguments = arguments_of(request)
         full = request.view == FULL
         found = await self._catalogue.search_films(
             request.query, self._page(call, arguments, command), where=request.filter, full=full
@@ -186,12 +184,3 @@ class CatalogueServicer:
         """Return the page asked for; `skip` counts from the first page alone."""
         after: Key | None = self._page_tokens.open(call.method, arguments, command.page_token)
         return PageRequest(command.page_size, after, 0 if after else skip)
-
-
-def _arguments(request: Message) -> dict[str, object]:
-    """Return what a page token is bound to: every argument but the page's size and place."""
-    return {
-        field.name: getattr(request, field.name)
-        for field in request.DESCRIPTOR.fields
-        if field.name not in {"page_size", "page_token"}
-    }

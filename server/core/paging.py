@@ -1,6 +1,6 @@
 """A page of a list, and where it starts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -26,3 +26,10 @@ class Page(Generic[T]):
     rows: Sequence[T]
     next_after: Key | None = None
     total_size: int | None = None
+
+
+def cut_page(rows: Sequence[T], page: PageRequest, key: Callable[[T], Key]) -> Page[T]:
+    """Cut the one row off that was read to know whether there are more."""
+    if len(rows) <= page.size:
+        return Page(rows)
+    return Page(rows[: page.size], key(rows[page.size - 1]))

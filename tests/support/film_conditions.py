@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from server.catalogue.filter_grammar import MAX_CHARACTERS, MAX_COMPARISONS
 from server.catalogue.search import search_terms
+from server.query.filter_grammar import MAX_CHARACTERS, MAX_COMPARISONS
 from tests.support.films import (
     ACTORS,
     CATEGORIES,

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Table, insert
 
-from server.catalogue.filters import FieldKind, Fields, FieldSpec
 from server.catalogue.indexing import reindex
 from server.catalogue.models import Actor, Category, Film, FilmActor, FilmCategory, Language
 from server.catalogue.search import index_terms
 from server.database.engine import Database
+from server.query.filters import FieldKind, Fields, FieldSpec
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LANGUAGES = {1: "English", 2: "Italian", 3: "Français"}

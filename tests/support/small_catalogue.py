@@ -13,18 +13,18 @@ from server.catalogue.domain import (
     FilmMatch,
     Label,
 )
-from server.catalogue.filter_types import And, Comparison, Contains
-from server.catalogue.filters import (
+from server.catalogue.film_filter import film_filter
+from server.catalogue.search import index_terms, search_terms
+from server.core.errors import ResourceNotFound
+from server.core.paging import Page, PageRequest
+from server.query.filter_types import And, Comparison, Contains
+from server.query.filters import (
     FieldKind,
     Fields,
     FieldSpec,
     Filter,
-    parse_filter,
     parse_order_by,
 )
-from server.catalogue.search import index_terms, search_terms
-from server.core.errors import ResourceNotFound
-from server.core.paging import Page, PageRequest
 
 _DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -133,7 +133,7 @@ class SmallCatalogue:
         self, page: PageRequest, *, where: str = "", order_by: str = "", count: bool = False
     ) -> Page[Film]:
         self._fail()
-        condition = parse_filter(where, FILM_FIELDS)
+        condition = film_filter(where, FILM_FIELDS)
         films = [film for film in self.films if _meets(film, condition)]
         for term in reversed(parse_order_by(order_by, FILM_FIELDS)):
             films.sort(key=lambda film: _sort_key(film, term.field), reverse=term.descending)
@@ -144,7 +144,7 @@ class SmallCatalogue:
         self, query: str, page: PageRequest, *, where: str = ""
     ) -> Page[FilmMatch]:
         self._fail()
-        condition, terms = parse_filter(where, FILM_FIELDS), search_terms(query)
+        condition, terms = film_filter(where, FILM_FIELDS), search_terms(query)
         found = [
             FilmMatch(film, score)
             for film in self.films

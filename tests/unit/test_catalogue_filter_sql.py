@@ -14,11 +14,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.catalogue.film_columns import film_columns
-from server.catalogue.filter_sql import by_bytes, compile_filter
-from server.catalogue.filters import parse_filter
+from server.catalogue.film_filter import film_filter
 from server.catalogue.models import Film, Language
 from server.database.engine import Database
 from server.database.migrate import upgrade
+from server.query.filter_sql import by_bytes, compile_filter
 from tests.support.amount import amount
 from tests.support.film_conditions import Condition, conditions
 from tests.support.films import FIELDS, FILMS, NOW, store_films
@@ -36,7 +36,7 @@ class Catalogue:
 
     def matching(self, filter_text: str) -> list[int]:
         """Return the numbers of the films that meet the filter."""
-        node = parse_filter(filter_text, FIELDS, NOW)
+        node = film_filter(filter_text, FIELDS, NOW)
         assert node is not None
         columns = film_columns(is_sqlite=self.database.is_sqlite)
         statement = select(Film.film_id).where(compile_filter(node, columns))
@@ -135,7 +135,7 @@ def test_not_keeps_rows_without_a_value(catalogue: Catalogue) -> None:
 
 
 def test_a_condition_holds_in_a_select_that_joins_the_same_tables(catalogue: Catalogue) -> None:
-    node = parse_filter('labels.language = "Italian"', FIELDS)
+    node = film_filter('labels.language = "Italian"', FIELDS)
     assert node is not None
     statement = (
         select(Film.film_id)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.catalogue.filter_types import (
+from server.catalogue.film_filter import film_filter
+from server.core.errors import DomainError
+from server.query.filter_types import (
     And,
     Comparison,
     Contains,
@@ -19,15 +21,13 @@ from server.catalogue.filter_types import (
     Presence,
     Search,
 )
-from server.catalogue.filters import (
+from server.query.filters import (
     FieldKind,
     FieldSpec,
     Filter,
     OrderTerm,
-    parse_filter,
     parse_order_by,
 )
-from server.core.errors import DomainError
 from tests.support.films import FIELDS, NOW
 
 PG = Comparison("rating", "=", "PG")
@@ -37,13 +37,13 @@ A, B, C, D = (Search((word,)) for word in ("alpha", "beta", "gamma", "delta"))
 
 def _refusal(text: str) -> DomainError:
     with pytest.raises(DomainError) as caught:
-        parse_filter(text, FIELDS, NOW)
+        film_filter(text, FIELDS, NOW)
     return caught.value
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
 def test_a_blank_filter_is_none(blank: str) -> None:
-    assert parse_filter(blank, FIELDS) is None
+    assert film_filter(blank, FIELDS) is None
     assert parse_order_by(blank, FIELDS) == ()
 
 
@@ -63,7 +63,7 @@ def test_a_blank_filter_is_none(blank: str) -> None:
     ],
 )
 def test_conditions_are_joined_as_in_aip_160(text: str, meaning: Filter) -> None:
-    assert parse_filter(text, FIELDS) == meaning
+    assert film_filter(text, FIELDS) == meaning
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_conditions_are_joined_as_in_aip_160(text: str, meaning: Filter) -> None
     ],
 )
 def test_values_are_read_in_their_fields_type(text: str, meaning: Filter) -> None:
-    assert parse_filter(text, FIELDS) == meaning
+    assert film_filter(text, FIELDS) == meaning
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_values_are_read_in_their_fields_type(text: str, meaning: Filter) -> Non
     ],
 )
 def test_moments_are_resolved_to_utc(written: str, moment: datetime) -> None:
-    found = parse_filter(f"update_time > {written}", FIELDS, NOW)
+    found = film_filter(f"update_time > {written}", FIELDS, NOW)
     assert found == Comparison("update_time", ">", moment)
 
 
 def test_now_is_refused_where_no_moment_is_given() -> None:
     with pytest.raises(DomainError) as caught:
-        parse_filter("update_time > now()", FIELDS)
+        film_filter("update_time > now()", FIELDS)
     assert caught.value.reason == "FILTER_SYNTAX"
 
 
@@ -240,7 +240,7 @@ def _years(count: int) -> str:
     ],
 )
 def test_limits_are_exact(what: str, limit: int, fits: str, exceeds: str, actual: int) -> None:
-    assert parse_filter(fits, FIELDS) is not None
+    assert film_filter(fits, FIELDS) is not None
     error = _refusal(exceeds)
     assert error.reason == "FILTER_TOO_COMPLEX"
     assert error.metadata == {"what": what, "limit": str(limit), "actual": str(actual)}
@@ -249,7 +249,7 @@ def test_limits_are_exact(what: str, limit: int, fits: str, exceeds: str, actual
 @given(st.text(st.sampled_from("ab1 ()\"'\\*:=<>!,-.\n\0né") | st.characters(), max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        parse_filter(text, FIELDS, NOW)
+        film_filter(text, FIELDS, NOW)
     except DomainError as error:
         refusal = error
     else:
@@ -268,9 +268,9 @@ def test_long_words_are_cut_in_answers() -> None:
 def test_words_need_a_field_to_be_searched_in() -> None:
     fields = {"state": FieldSpec(FieldKind.ENUM, filterable=True, enum_values=("OPEN",))}
     with pytest.raises(DomainError) as caught:
-        parse_filter("alpha", fields)
+        film_filter("alpha", fields)
     assert caught.value.reason == "FILTER_SYNTAX"
-    assert parse_filter("state = OPEN", fields) == Comparison("state", "=", "OPEN")
+    assert film_filter("state = OPEN", fields) == Comparison("state", "=", "OPEN")
 
 
 def test_an_order_keeps_its_fields_in_turn() -> None:

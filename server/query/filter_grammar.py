@@ -12,8 +12,8 @@ from functools import cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from server.catalogue.filter_errors import filter_syntax, filter_too_complex
 from server.core.errors import DomainError
+from server.query.filter_errors import filter_syntax, filter_too_complex
 
 MAX_CHARACTERS = 2048
 MAX_DEPTH = 16

@@ -7,8 +7,8 @@ or a model that wrote the filter, can mend it without asking again.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from server.catalogue.filter_types import FieldKind, Fields, FieldSpec
 from server.core.errors import DomainError, FieldViolation
+from server.query.filter_types import FieldKind, Fields, FieldSpec
 
 _SHOWN_CHARACTERS = 64
 """Longer words of the caller's are cut in answers: error details have a size limit."""

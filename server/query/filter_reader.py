@@ -1,18 +1,18 @@
 """From the syntax tree of a filter to conditions whose fields and values are checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import cast, get_args
 
 from lark import Token, Tree
 
-from server.catalogue.filter_errors import (
+from server.query.filter_errors import (
     filter_not_text,
     filter_syntax,
     filter_type_mismatch,
     filter_unknown_field,
 )
-from server.catalogue.filter_types import (
+from server.query.filter_types import (
     And,
     Comparison,
     Contains,
@@ -30,7 +30,7 @@ from server.catalogue.filter_types import (
     Search,
     Value,
 )
-from server.catalogue.filter_values import (
+from server.query.filter_values import (
     WILDCARD,
     literal_text,
     quoted_text,
@@ -39,7 +39,6 @@ from server.catalogue.filter_values import (
     to_value,
     word_text,
 )
-from server.catalogue.search import search_terms
 
 _ORDERED = frozenset(
     {FieldKind.STRING, FieldKind.NUMBER, FieldKind.MONEY, FieldKind.TIMESTAMP, FieldKind.YEAR}
@@ -50,9 +49,12 @@ _Node = Tree[Token] | Token
 class FilterReader:
     """Reads syntax trees, whose depth the grammar has limited."""
 
-    def __init__(self, fields: Fields, now: datetime | None) -> None:
+    def __init__(
+        self, fields: Fields, now: datetime | None, terms: Callable[[str], Sequence[str]]
+    ) -> None:
         self._fields = fields
         self._now = now
+        self._terms = terms
         self._conditions: dict[str, Callable[[Token, list[_Node]], Filter]] = {
             "contains": self._contains,
             "in": self._in,
@@ -132,7 +134,7 @@ class FilterReader:
             raise filter_syntax(_position(arguments[0]), str(arguments[0]), expected) from None
 
     def _search(self, text: Token) -> Search:
-        terms = search_terms(literal_text(_text(text)))
+        terms = self._terms(literal_text(_text(text)))
         searchable = any(spec.text_searchable for spec in self._fields.values())
         if not searchable or not terms:
             expected = "at least one word" if searchable else "a comparison or a function"

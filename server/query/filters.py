@@ -14,12 +14,14 @@ A field without a value meets no comparison, `!=` included, and so meets every N
 `NOT rating = PG` keeps films that are not rated.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from server.catalogue.filter_errors import order_by_invalid
-from server.catalogue.filter_grammar import parse
-from server.catalogue.filter_reader import FilterReader
-from server.catalogue.filter_types import FieldKind, Fields, FieldSpec, Filter, OrderTerm
+from server.query.filter_errors import order_by_invalid
+from server.query.filter_grammar import parse
+from server.query.filter_reader import FilterReader
+from server.query.filter_types import FieldKind, Fields, FieldSpec, Filter, OrderTerm
 
 __all__ = [
     "FieldKind",
@@ -29,16 +31,34 @@ __all__ = [
     "OrderTerm",
     "parse_filter",
     "parse_order_by",
+    "words",
 ]
 
 MAX_ORDER_FIELDS = 4
+MAX_TERMS = 32
+"""Words of one search beyond these are not looked at."""
 
 
-def parse_filter(text: str, fields: Fields, now: datetime | None = None) -> Filter | None:
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words(text: str) -> Sequence[str]:
+    """Return the distinct words of a text in order, at most MAX_TERMS."""
+    return list(dict.fromkeys(_WORD.findall(text)))[:MAX_TERMS]
+
+
+def parse_filter(
+    text: str,
+    fields: Fields,
+    now: datetime | None = None,
+    *,
+    terms: Callable[[str], Sequence[str]] = words,
+) -> Filter | None:
     """Return what the filter says, None if it is blank.
 
     `now` is the moment that now() and ago() count from: for later pages of a list, that of
-    the first one. Without it both are refused.
+    the first one. Without it both are refused. `terms` turns the text of a search into what
+    is looked for.
 
     Raises:
         DomainError: FILTER_SYNTAX, FILTER_UNKNOWN_FIELD, FILTER_TYPE_MISMATCH or
@@ -46,7 +66,7 @@ def parse_filter(text: str, fields: Fields, now: datetime | None = None) -> Filt
     """
     if not text.strip():
         return None
-    return FilterReader(fields, now).condition(parse(text))
+    return FilterReader(fields, now, terms).condition(parse(text))
 
 
 def parse_order_by(text: str, fields: Fields) -> tuple[OrderTerm, ...]:

@@ -37,7 +37,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-from server.catalogue.filter_types import (
+from server.query.filter_types import (
     And,
     Comparison,
     Contains,

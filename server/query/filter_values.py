@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from server.catalogue.filter_errors import filter_syntax
-from server.catalogue.filter_types import FieldKind, FieldSpec, Pattern, Value
+from server.query.filter_errors import filter_syntax
+from server.query.filter_types import FieldKind, FieldSpec, Pattern, Value
 
 WILDCARD = "\0"
 """A `*` that was not escaped. Filters may hold no NUL (PostgreSQL's text cannot), so this
