@@ -34,7 +34,6 @@ from server.catalogue.servicer import CatalogueServicer
 from server.composition import (
     database_options,
     drain_times,
-    imported,
     language_model,
     places,
     rates,
@@ -44,6 +43,7 @@ from server.composition import (
 )
 from server.core.clock import Clock
 from server.core.errors import DomainError
+from server.core.importing import imported
 from server.database.engine import Database
 from server.database.watch import watch_database
 from server.generated.interview.agent.v1 import agent_service_pb2

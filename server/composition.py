@@ -1,12 +1,8 @@
 """What the settings become: options, times and the model, as the parts take them."""
 
-import asyncio
 from collections.abc import Mapping
-from concurrent.futures import Future
 from datetime import timedelta
-from importlib import import_module
 from importlib.util import find_spec
-from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -139,18 +135,3 @@ def language_model(
         watch=watch,
         **base_url,
     )
-
-
-async def imported(name: str) -> ModuleType:
-    """Import a module in a thread that the end of the process does not wait for."""
-    future: Future[ModuleType] = Future()
-    future.set_running_or_notify_cancel()
-
-    def work() -> None:
-        try:
-            future.set_result(import_module(name))
-        except BaseException as error:  # noqa: BLE001  # it is raised where it is waited for
-            future.set_exception(error)
-
-    Thread(target=work, name=f"import-{name}", daemon=True).start()
-    return await asyncio.wrap_future(future)

@@ -1,6 +1,7 @@
 """What every process of the server does alike: logs, loop, signals, saying what is wrong."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
 
+from server.core.importing import importing
 from server.generated.interview.agent.v1 import chat_pb2
 from server.generated.interview.auth.v1 import auth_service_pb2, user_service_pb2
 from server.log import configure
@@ -53,8 +55,16 @@ def run(main: Coroutine[Any, Any, int]) -> int:
     try:
         import uvloop  # noqa: PLC0415  # only Linux has it
     except ImportError:  # where it does not exist, asyncio's own loop does
-        return asyncio.run(main)
-    return uvloop.run(main)
+        code = asyncio.run(main)
+    else:
+        code = uvloop.run(main)
+    if importing():
+        # Python's own end would take the interpreter from under the thread, and now and then
+        # that aborts the process. Everything is closed already, so nothing else is lost.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def fail(message: str) -> int:

@@ -18,10 +18,11 @@ from tests.support.server_process import Account
 PROGRAM = Path(sys.executable).with_name("interview")
 SECONDS = 20.0
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[=>])")
-# Makes standard input the controlling terminal, from which Ctrl-C comes as a signal.
+# Makes standard input the controlling terminal, from which Ctrl-C comes as a signal; whoever
+# started the tests in the background made them ignore it.
 _TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    " os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    " signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 CTRL_C = "\x03"
