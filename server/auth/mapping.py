@@ -5,12 +5,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from server.auth.domain import ACTIVE, User, checked_email
+from server.auth.domain import User, checked_email
 from server.auth.sessions import Login, TokenPair
+from server.auth.user_mapping import user_message
 from server.core.principal import FOREVER, CredentialKind, Principal
 from server.core.roles import is_permission
 from server.generated.interview.auth.v1 import auth_service_pb2 as auth
-from server.generated.interview.auth.v1 import resources_pb2 as resources
 from server.generated.interview.options.v1 import options_pb2 as options
 from server.rpc.validation import validated
 from server.rpc.well_known import duration, timestamp
@@ -136,22 +136,6 @@ def principal_message(principal: Principal, user: User) -> auth.Principal:
         expire_time=None if ends == FOREVER else timestamp(ends),
         login_session="" if by_key else principal.credential,
         api_key=principal.credential if by_key else "",
-    )
-
-
-def user_message(user: User) -> resources.User:
-    """Write a User."""
-    active = user.state == ACTIVE
-    return resources.User(
-        name=user.name,
-        email=user.email,
-        display_name=user.display_name,
-        roles=[f"roles/{role}" for role in user.roles],
-        state=resources.USER_STATE_ACTIVE if active else resources.USER_STATE_SUSPENDED,
-        create_time=timestamp(user.create_time),
-        update_time=timestamp(user.update_time),
-        last_login_time=timestamp(user.last_login_time) if user.last_login_time else None,
-        password_change_time=timestamp(user.password_change_time),
     )
 
 
