@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from server.generated.interview.options.v1 import options_pb2 as interview_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!interview/auth/v1/resources.proto\x12\x11interview.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"interview/options/v1/options.proto\"\xbb\x04\n\x04User\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1e\n\x05\x65mail\x18\x02 \x01(\tB\x0f\x80\x01\x01\xe2\x41\x01\x02\xa2\xdb\x18\x04\x08\x01\x10\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x05roles\x18\x04 \x03(\tB\n\xe2\x41\x01\x03\xa2\xdb\x18\x02\x08\x01\x12\x37\n\x05state\x18\x05 \x01(\x0e\x32\x1c.interview.auth.v1.UserStateB\n\xe2\x41\x01\x03\xa2\xdb\x18\x02\x08\x01\x12\x16\n\x08\x63ustomer\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05staff\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x39\n\x0flast_login_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12>\n\x14password_change_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65lete_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\npurge_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x63 \x01(\t\"Q\n\x04Role\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0bpermissions\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\"\xca\x02\n\x0cLoginSession\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64\x65vice_label\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nuser_agent\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nip_address\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11last_refresh_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63urrent\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06scopes\x18\t \x03(\tB\x04\xe2\x41\x01\x03\"\x89\x02\n\x06\x41piKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06scopes\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x37\n\rlast_use_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04hint\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03*p\n\tUserState\x12\x1a\n\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11USER_STATE_ACTIVE\x10\x01\x12\x18\n\x14USER_STATE_SUSPENDED\x10\x02\x12\x16\n\x12USER_STATE_DELETED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!interview/auth/v1/resources.proto\x12\x11interview.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"interview/options/v1/options.proto\"\xd5\x04\n\x04User\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1e\n\x05\x65mail\x18\x02 \x01(\tB\x0f\x80\x01\x01\xe2\x41\x01\x02\xa2\xdb\x18\x04\x08\x01\x10\x01\x12$\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x01\xa2\xdb\x18\x06\x08\x01\x10\x01\x18\x01\x12\x19\n\x05roles\x18\x04 \x03(\tB\n\xe2\x41\x01\x03\xa2\xdb\x18\x02\x08\x01\x12\x37\n\x05state\x18\x05 \x01(\x0e\x32\x1c.interview.auth.v1.UserStateB\n\xe2\x41\x01\x03\xa2\xdb\x18\x02\x08\x01\x12\x16\n\x08\x63ustomer\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05staff\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12=\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\xe2\x41\x01\x03\xa2\xdb\x18\x04\x08\x01\x10\x01\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x41\n\x0flast_login_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\xe2\x41\x01\x03\xa2\xdb\x18\x04\x08\x01\x10\x01\x12>\n\x14password_change_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65lete_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\npurge_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x63 \x01(\t\"Q\n\x04Role\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0bpermissions\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\"\xca\x02\n\x0cLoginSession\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64\x65vice_label\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nuser_agent\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nip_address\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11last_refresh_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63urrent\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06scopes\x18\t \x03(\tB\x04\xe2\x41\x01\x03\"\x89\x02\n\x06\x41piKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06scopes\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x37\n\rlast_use_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04hint\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03*p\n\tUserState\x12\x1a\n\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11USER_STATE_ACTIVE\x10\x01\x12\x18\n\x14USER_STATE_SUSPENDED\x10\x02\x12\x16\n\x12USER_STATE_DELETED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['email']._loaded_options = None
   _globals['_USER'].fields_by_name['email']._serialized_options = b'\200\001\001\342A\001\002\242\333\030\004\010\001\020\001'
   _globals['_USER'].fields_by_name['display_name']._loaded_options = None
-  _globals['_USER'].fields_by_name['display_name']._serialized_options = b'\342A\001\001'
+  _globals['_USER'].fields_by_name['display_name']._serialized_options = b'\342A\001\001\242\333\030\006\010\001\020\001\030\001'
   _globals['_USER'].fields_by_name['roles']._loaded_options = None
   _globals['_USER'].fields_by_name['roles']._serialized_options = b'\342A\001\003\242\333\030\002\010\001'
   _globals['_USER'].fields_by_name['state']._loaded_options = None
@@ -49,11 +49,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['staff']._loaded_options = None
   _globals['_USER'].fields_by_name['staff']._serialized_options = b'\342A\001\001'
   _globals['_USER'].fields_by_name['create_time']._loaded_options = None
-  _globals['_USER'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_USER'].fields_by_name['create_time']._serialized_options = b'\342A\001\003\242\333\030\004\010\001\020\001'
   _globals['_USER'].fields_by_name['update_time']._loaded_options = None
   _globals['_USER'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_USER'].fields_by_name['last_login_time']._loaded_options = None
-  _globals['_USER'].fields_by_name['last_login_time']._serialized_options = b'\342A\001\003'
+  _globals['_USER'].fields_by_name['last_login_time']._serialized_options = b'\342A\001\003\242\333\030\004\010\001\020\001'
   _globals['_USER'].fields_by_name['password_change_time']._loaded_options = None
   _globals['_USER'].fields_by_name['password_change_time']._serialized_options = b'\342A\001\003'
   _globals['_USER'].fields_by_name['delete_time']._loaded_options = None
@@ -98,14 +98,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEY'].fields_by_name['last_use_time']._serialized_options = b'\342A\001\003'
   _globals['_APIKEY'].fields_by_name['hint']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['hint']._serialized_options = b'\342A\001\003'
-  _globals['_USERSTATE']._serialized_start=1416
-  _globals['_USERSTATE']._serialized_end=1528
+  _globals['_USERSTATE']._serialized_start=1442
+  _globals['_USERSTATE']._serialized_end=1554
   _globals['_USER']._serialized_start=159
-  _globals['_USER']._serialized_end=730
-  _globals['_ROLE']._serialized_start=732
-  _globals['_ROLE']._serialized_end=813
-  _globals['_LOGINSESSION']._serialized_start=816
-  _globals['_LOGINSESSION']._serialized_end=1146
-  _globals['_APIKEY']._serialized_start=1149
-  _globals['_APIKEY']._serialized_end=1414
+  _globals['_USER']._serialized_end=756
+  _globals['_ROLE']._serialized_start=758
+  _globals['_ROLE']._serialized_end=839
+  _globals['_LOGINSESSION']._serialized_start=842
+  _globals['_LOGINSESSION']._serialized_end=1172
+  _globals['_APIKEY']._serialized_start=1175
+  _globals['_APIKEY']._serialized_end=1440
 # @@protoc_insertion_point(module_scope)
