@@ -1,0 +1,29 @@
+"""What ended and who changed, as the database knows it from every process."""
+
+from datetime import datetime
+
+from server.auth.domain import ACTIVE
+from server.auth.revocation_statements import CHANGED_SINCE, MAX_ROWS
+from server.auth.revocations import Changes, SessionEnd, UserChange
+from server.database.engine import Database
+
+
+class RevocationRows:
+    """Reads what changed. Implements ChangeSource."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def since(self, moment: datetime) -> Changes:
+        """Return what changed at that moment or later, the newest MAX_ROWS of each kind."""
+        rows = await self._database.read.all(CHANGED_SINCE, {"since": moment})
+        sessions = [SessionEnd(row.subject, row.time) for row in rows if not row.state]
+        users = [
+            UserChange(row.subject, row.time, row.state == ACTIVE) for row in rows if row.state
+        ]
+        oldest = [
+            min(change.time for change in changes)
+            for changes in (sessions, users)
+            if len(changes) == MAX_ROWS
+        ]
+        return Changes(sessions, users, missed=max(oldest, default=None))
