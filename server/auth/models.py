@@ -16,7 +16,8 @@ class AppUser(Base):
     `chosen_id` is the id that was chosen at creation; `user_id` is then made from it. Tokens of
     before `roles_change_time` count no more: whoever changes the user's roles, or its `state` (to
     suspend, delete or bring back), sets it to the moment of the change in the same UPDATE; that is
-    how every process learns of it, and what is not set there is not known elsewhere. `revision` counts changes.
+    how every process learns of it, and what is not set there is not known elsewhere. `revision`
+    counts changes.
     """
 
     __tablename__ = "app_user"
