@@ -130,6 +130,7 @@ class Application:
 
     async def start(self) -> int:
         """Open the port and return it. Sign-in and catalogue answer at once, agents soon."""
+        await self._auth.start()
         await self._observation.start(self.database, self.health, self.admission)
         host, tls = self.settings.host, await self._load_tls()
         credentials = None if tls is None else tls.credentials()

@@ -15,7 +15,7 @@ from server.audit import commands as audit_commands
 from server.audit.trail import AuditRows, Chosen
 from server.auth import commands as user_commands
 from server.auth.domain import USER_TYPE, folded_email
-from server.auth.keys import signing_key_from_secret
+from server.auth.key_ring import KeyRing
 from server.auth.passwords import Passwords
 from server.auth.tokens import AccessTokens
 from server.auth.user_repository import UserRows
@@ -87,18 +87,19 @@ def prepare(*, demo: bool) -> int:
         set_up_logs(settings)
         revision = await prepare_schema(settings)
         logger("server").info("schema verified", revision=revision)
-        secret = await asyncio.to_thread(
+        # Made before the workers start, so that all of them find the same.
+        await asyncio.to_thread(
             server_secret, settings.secret_key.get_secret_value(), settings.data_dir
         )
-        new_users = await _prepare_demo(settings, secret) if demo else ()
+        new_users = await _prepare_demo(settings) if demo else ()
         json.dump({"new_users": new_users}, sys.stdout)
         return 0
 
     return run(command)
 
 
-async def _prepare_demo(settings: Settings, secret: bytes) -> Sequence[tuple[str, str]]:
-    async with _opened(settings, secret) as (database, users):
+async def _prepare_demo(settings: Settings) -> Sequence[tuple[str, str]]:
+    async with _opened(settings) as (database, users):
         await load_sample_films(database)
         return await users.ensure_demo_users()
 
@@ -149,11 +150,8 @@ def users(options: argparse.Namespace) -> int:
     """Create, list and change users."""
 
     async def command(settings: Settings) -> int:
-        secret = await asyncio.to_thread(
-            server_secret, settings.secret_key.get_secret_value(), settings.data_dir
-        )
         await prepare_schema(settings)
-        async with _opened(settings, secret) as (_, users):
+        async with _opened(settings) as (_, users):
             return await _user_action(users, options)
 
     return run(command)
@@ -197,19 +195,19 @@ async def _named(database: Database, text: str) -> str:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, secret: bytes) -> AsyncIterator[tuple[Database, Users]]:
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Users]]:
     database = Database(settings.effective_database_url)
     passwords = Passwords(settings.password_cost, log=logger("users"))
     try:
-        yield database, _users(settings, secret, database, passwords)
+        yield database, _users(settings, database, passwords)
     finally:
         await passwords.close()
         await database.close()
 
 
-def _users(settings: Settings, secret: bytes, database: Database, passwords: Passwords) -> Users:
+def _users(settings: Settings, database: Database, passwords: Passwords) -> Users:
     tokens = AccessTokens(
-        signing_key_from_secret(secret),
+        KeyRing(),  # commands neither issue nor verify tokens
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         clock=utc_now,

@@ -12,6 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from server.announcement import Announcement
 from server.app import Application
+from server.auth.key_files import KeyFileInvalid
 from server.commands import first_line, load_sample_films, prepare_schema
 from server.core.clock import utc_now
 from server.database.schema import SchemaRefused
@@ -24,7 +25,14 @@ from server.secret import server_secret
 from server.settings import Settings, SettingsError
 from server.telemetry import MetricsUnavailable
 
-_PLAIN = (SettingsError, SchemaRefused, MetricsUnavailable, AddressInUse, TlsFileInvalid)
+_PLAIN = (
+    SettingsError,
+    SchemaRefused,
+    MetricsUnavailable,
+    AddressInUse,
+    TlsFileInvalid,
+    KeyFileInvalid,
+)
 _OF_THE_DATABASE = (SQLAlchemyError, PostgresError, OSError)
 
 

@@ -1,8 +1,11 @@
 """interview.auth.v1.AuthService: map in, ask the domain, map out."""
 
+from collections.abc import Callable, Sequence
+
 from google.protobuf.empty_pb2 import Empty
 
-from server.auth import mapping
+from server.auth import key_mapping, mapping
+from server.auth.keys import SigningKey
 from server.auth.rights import permissions_for
 from server.auth.sessions import Device, Sessions
 from server.auth.sign_in import SignIn
@@ -29,9 +32,15 @@ from server.rpc.call import Call
 class AuthServicer:
     """Answers AuthService."""
 
-    def __init__(self, sign_in: SignIn, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        sign_in: SignIn,
+        sessions: Sessions,
+        public_keys: Callable[[], Sequence[SigningKey]],
+    ) -> None:
         self._sign_in = sign_in
         self._sessions = sessions
+        self._public_keys = public_keys
 
     async def Login(self, request: LoginRequest, call: Call) -> LoginResponse:
         """Open a login session for an e-mail address and a password."""
@@ -78,7 +87,7 @@ class AuthServicer:
 
     async def GetJsonWebKeySet(self, request: GetJsonWebKeySetRequest, call: Call) -> JsonWebKeySet:
         """Answer the keys that verify access tokens."""
-        raise NotImplementedError
+        return key_mapping.json_web_key_set(self._public_keys())
 
     async def ListLoginSessions(
         self, request: ListLoginSessionsRequest, call: Call

@@ -1,42 +1,27 @@
-"""Tokens: signed ones for calls (RFC 9068), opaque ones for the next pair.
+"""Tokens: signed ones for calls (RFC 9068), opaque ones for the next pair."""
 
-A JWT library checks less than it seems to: it takes a fractional or textual `exp`, our
-audience among others, any `typ` and repeated keys (RFC 8725 asks for more). What an access
-token must be is therefore said here in full; the library makes and checks the signature.
-"""
-
-import base64
 import hashlib
-import json
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from math import ceil
+from typing import NamedTuple
 from uuid import UUID
 
 import jwt
 
-from server.auth.domain import credential_invalid, token_revoked
-from server.auth.keys import SigningKey
+from server.auth.domain import credential_invalid
+from server.auth.key_ring import KeyRing
+from server.auth.keys import ALGORITHMS, PublicKey, SigningKey
+from server.auth.revocations import Revocations
+from server.auth.strict_json import base64url
+from server.auth.token_form import LEEWAY, TYPE, TokenRules, kid_of
 from server.core.clock import Clock, rfc3339
 from server.core.errors import Unauthenticated
 from server.core.principal import Principal
-from server.core.roles import permissions_of
 
-MAX_TOKEN_CHARACTERS: Final = 4096
-LEEWAY: Final = timedelta(seconds=30)
-"""How far ahead of ours the clock of the replica that signed may be."""
-
-_ALGORITHM: Final = "EdDSA"
-_TYPE: Final = "at+jwt"
-_MAX_HEADER_CHARACTERS: Final = 512
-_MAX_ROLES: Final = 32
-_MAX_ENDED: Final = 100_000
-_CLAIMS: Final = frozenset({"iss", "aud", "sub", "sid", "jti", "roles", "auth_time", "iat", "exp"})
-_TOKEN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_ROLE = re.compile(r"[a-z][a-z-]{0,31}")
 _REFRESH_TOKEN = re.compile(r"rt_[A-Za-z0-9_-]{43}")
 
 
@@ -51,7 +36,7 @@ class RefreshTokens:
 
     def new(self) -> str:
         """Return a new token."""
-        return f"rt_{_base64url(self._randomness(32))}"
+        return f"rt_{base64url(self._randomness(32))}"
 
     def digest(self, token: str) -> bytes | None:
         """Return the hash under which a token is kept; None for what cannot be one."""
@@ -60,19 +45,34 @@ class RefreshTokens:
         return hashlib.sha256(token.encode("ascii")).digest()
 
 
+class _Verifier(NamedTuple):
+    """A public key with its one algorithm, and when it stops to count."""
+
+    public: PublicKey
+    algorithm: str
+    end: datetime
+
+
+class _Verified(NamedTuple):
+    """Whose a token is, and the key that signed it."""
+
+    principal: Principal
+    kid: str
+
+
 class AccessTokens:
     """Issues access tokens and tells whose they are.
 
     A token that was verified is remembered, `cache_size` at most, since its signature costs
-    more than all the rest of a call's checks; it is never accepted past its `exp`.
+    more than all the rest of a call's checks; it is never accepted past its `exp`, nor when
+    the key that signed it no longer counts.
 
-    The sessions that ended in this process are remembered for as long as a token of theirs
-    can be alive; a session that ended elsewhere is found out at its next refresh.
+    What of them counts no more before its time, `revocations` knows; it is asked each time.
     """
 
     def __init__(
         self,
-        signing: SigningKey,
+        keys: KeyRing,
         *,
         issuer: str,
         audience: str,
@@ -80,176 +80,126 @@ class AccessTokens:
         lifetime: timedelta = timedelta(minutes=15),
         randomness: Callable[[int], bytes] = secrets.token_bytes,
         cache_size: int = 10_000,
+        revocations: Revocations | None = None,
     ) -> None:
-        self._signing = signing
-        self._keys = {signing.kid: signing.public}
-        self._signatures = jwt.PyJWS(algorithms=[_ALGORITHM])
-        self._issuer = issuer
-        self._audience = audience
+        self._rules = TokenRules(issuer, audience, lifetime)
+        self._signatures = jwt.PyJWS(algorithms=list(ALGORITHMS))
         self._clock = clock
         self._lifetime = lifetime
         self._randomness = randomness
         self._cache_size = cache_size
-        self._verified: OrderedDict[str, Principal] = OrderedDict()
-        self._ended: OrderedDict[UUID, datetime] = OrderedDict()
+        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._revocations = revocations or Revocations(clock=clock, lifetime=lifetime + LEEWAY)
+        self.use_keys(keys)
+
+    def use_keys(self, keys: KeyRing) -> None:
+        """Sign and verify with these keys from now on; tokens of others are forgotten."""
+        self._keys = keys
+        ends = keys.ends(self._lifetime + LEEWAY)
+        self._verifiers = {
+            one.key.kid: _Verifier(one.key.public, one.key.algorithm, ends[one.key.kid])
+            for one in keys.keys
+        }
+        known = ((token, it) for token, it in self._verified.items() if it.kid in self._verifiers)
+        self._verified = OrderedDict(known)
+
+    def public_keys(self) -> Sequence[SigningKey]:
+        """Return the keys that verify tokens now or soon."""
+        return self._keys.counting(self._clock(), self._lifetime + LEEWAY)
 
     def issue(
-        self, user_id: UUID, session_id: UUID, roles: tuple[str, ...], auth_time: datetime
+        self,
+        user_id: UUID,
+        session_id: UUID,
+        roles: tuple[str, ...],
+        auth_time: datetime,
+        scopes: Sequence[str] = (),
+        *,
+        roles_change_time: datetime | None = None,
     ) -> tuple[str, datetime]:
-        """Return a token and when it ends. `auth_time` is when the password was given."""
+        """Return a token and when it ends.
+
+        `auth_time` is when the password was given; `scopes` are the permissions to which the
+        login session is limited, none where it is not. `roles_change_time` is when the user got
+        these roles: a token is never older than its roles, though it tells its time in whole
+        seconds and another replica's clock may be ahead.
+        """
         issued = int(self._clock().timestamp())
+        if roles_change_time is not None:
+            issued = max(issued, ceil(roles_change_time.timestamp()))
         expires = issued + int(self._lifetime.total_seconds())
         claims = {
-            "iss": self._issuer,
-            "aud": self._audience,
+            "iss": self._rules.issuer,
+            "aud": self._rules.audience,
             "sub": str(user_id),
             "sid": str(session_id),
-            "jti": _base64url(self._randomness(16)),
+            "jti": base64url(self._randomness(16)),
             "roles": list(roles),
             "auth_time": int(auth_time.timestamp()),
             "iat": issued,
             "exp": expires,
+            **({"scope": " ".join(scopes)} if scopes else {}),
         }
-        headers = {"typ": _TYPE, "kid": self._signing.kid}
-        token = jwt.encode(claims, self._signing.private, algorithm=_ALGORITHM, headers=headers)
+        key = self._keys.current
+        headers = {"typ": TYPE, "kid": key.kid}
+        token = jwt.encode(claims, key.private, algorithm=key.algorithm, headers=headers)
         return token, datetime.fromtimestamp(expires, UTC)
 
     def verify(self, token: str) -> Principal:
         """Return whose token it is.
 
         Raises:
-            Unauthenticated: TOKEN_EXPIRED, TOKEN_REVOKED when its session ended in this
-                process, CREDENTIAL_INVALID with one fixed text for anything else.
+            Unauthenticated: TOKEN_EXPIRED, also when its user's roles have changed; TOKEN_REVOKED
+                when its session has ended or its user is barred; CREDENTIAL_INVALID with one
+                fixed text for anything else.
         """
         now = self._clock()
-        principal = self._verified.get(token)
-        known = principal is not None
-        if principal is None:
-            principal = self._read(token, now)
+        known = self._verified.get(token)
+        found = known or self._read(token, now)
         try:
-            self._check_alive(principal, now)
+            self._check_alive(found, now)
         except Unauthenticated:
             self._verified.pop(token, None)
             raise
         if known:
             self._verified.move_to_end(token)
         else:
-            self._remember(token, principal)
-        return principal
+            self._remember(token, found)
+        return found.principal
 
     def forget_session(self, session_id: UUID) -> None:
         """Refuse the session's tokens from now on."""
-        now = self._clock()
-        self._ended.setdefault(session_id, now)
-        # A replica's clock may be ahead by the leeway, and its tokens end later by as much.
-        dead = now - self._lifetime - LEEWAY
-        while next(iter(self._ended.values())) < dead or len(self._ended) > _MAX_ENDED:
-            self._ended.popitem(last=False)
+        self._revocations.forget_session(session_id)
 
     @property
     def remembered(self) -> int:
         """How many verified tokens are remembered."""
         return len(self._verified)
 
-    def _check_alive(self, principal: Principal, now: datetime) -> None:
+    def _check_alive(self, found: _Verified, now: datetime) -> None:
+        if now >= self._verifiers[found.kid].end:
+            raise credential_invalid()
+        principal = found.principal
         if now >= principal.expire_time:
             raise Unauthenticated(
                 "the access token has expired; refresh it",
                 reason="TOKEN_EXPIRED",
                 metadata={"expired_at": rfc3339(principal.expire_time)},
             )
-        if self._ended and principal.session_id in self._ended:
-            raise token_revoked(self._ended[principal.session_id])
+        self._revocations.check(principal)
 
-    def _remember(self, token: str, principal: Principal) -> None:
-        self._verified[token] = principal
+    def _remember(self, token: str, found: _Verified) -> None:
+        self._verified[token] = found
         if len(self._verified) > self._cache_size:
             self._verified.popitem(last=False)
 
-    def _read(self, token: str, now: datetime) -> Principal:
+    def _read(self, token: str, now: datetime) -> _Verified:
         try:
-            return self._principal(_object(self._signed_payload(token)), now)
-        except (ValueError, RecursionError, jwt.PyJWTError):
+            kid = kid_of(token)
+            verifier = self._verifiers[kid]
+            # The key knows how it signs; a token that says otherwise is refused (RFC 8725, 3.1).
+            allowed = [verifier.algorithm]
+            payload = self._signatures.decode(token, verifier.public, algorithms=allowed)
+            return _Verified(self._rules.principal(payload, now), kid)
+        except (KeyError, ValueError, RecursionError, jwt.PyJWTError):
             raise credential_invalid() from None
-
-    def _signed_payload(self, token: str) -> bytes:
-        """Return the payload of a token whose form, header and signature are right."""
-        _require(len(token) <= MAX_TOKEN_CHARACTERS)
-        segments = token.split(".")
-        _require(len(segments) == 3)
-        for segment in segments:
-            _require(segment == _base64url(base64.b64decode(segment + "==", altchars=b"-_")))
-        _require(len(segments[0]) <= _MAX_HEADER_CHARACTERS)
-        header = _object(base64.urlsafe_b64decode(segments[0] + "=="))
-        _require(header.keys() == {"alg", "typ", "kid"})
-        _require(header["alg"] == _ALGORITHM and header["typ"] == _TYPE)
-        kid = header["kid"]
-        _require(isinstance(kid, str) and kid in self._keys)
-        payload: bytes = self._signatures.decode(token, self._keys[kid], algorithms=[_ALGORITHM])
-        return payload
-
-    def _principal(self, claims: dict[str, Any], now: datetime) -> Principal:
-        _require(claims.keys() == _CLAIMS)
-        _require(claims["iss"] == self._issuer and claims["aud"] == self._audience)
-        for name in ("auth_time", "iat", "exp"):
-            _require(type(claims[name]) is int and claims[name] >= 0)
-        latest = int((now + LEEWAY).timestamp())
-        _require(claims["auth_time"] <= latest and claims["iat"] <= latest)
-        _require(0 < claims["exp"] - claims["iat"] <= self._lifetime.total_seconds())
-        _require(isinstance(claims["jti"], str) and _TOKEN_ID.fullmatch(claims["jti"]) is not None)
-        roles = _roles(claims["roles"])
-        return Principal(
-            user_id=_uuid(claims["sub"]),
-            session_id=_uuid(claims["sid"]),
-            roles=roles,
-            permissions=permissions_of(roles),
-            auth_time=datetime.fromtimestamp(claims["auth_time"], UTC),
-            expire_time=datetime.fromtimestamp(claims["exp"], UTC),
-            token_id=claims["jti"],
-        )
-
-
-def _require(condition: bool) -> None:  # noqa: FBT001  # reads as the sentence it is
-    if not condition:
-        raise ValueError
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    """Parse a JSON object strictly: UTF-8, no key twice, no NaN."""
-    value = json.loads(
-        text.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
-    )
-    if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004  # one kind of error for whatever is wrong with a token
-    return value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    _require(len(result) == len(pairs))
-    return result
-
-
-def _refuse_constant(_name: str) -> None:
-    raise ValueError
-
-
-def _uuid(value: object) -> UUID:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004  # one kind of error for whatever is wrong with a token
-    parsed = UUID(value)
-    _require(str(parsed) == value)
-    return parsed
-
-
-def _roles(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError  # noqa: TRY004  # one kind of error for whatever is wrong with a token
-    _require(len(value) <= _MAX_ROLES)
-    _require(all(isinstance(role, str) and _ROLE.fullmatch(role) for role in value))
-    _require(len(set(value)) == len(value))
-    return tuple(value)
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

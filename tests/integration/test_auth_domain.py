@@ -14,6 +14,7 @@ from sqlalchemy import text
 from structlog.testing import CapturingLogger
 
 from server.auth import commands
+from server.auth.key_ring import ring_of
 from server.auth.keys import signing_key_from_secret
 from server.auth.passwords import Passwords
 from server.auth.session_repository import SessionRows
@@ -30,7 +31,7 @@ from server.core.errors import (
 )
 from server.database.engine import Database
 from tests.support.amount import amount
-from tests.support.auth import MovableClock
+from tests.support.auth import MovableClock, attempts_without_limit
 
 EMAIL = "ann@example.com"
 PASSWORD = "correct horse battery"
@@ -70,10 +71,12 @@ def build(database: Database, cost: int = 4) -> House:
     log = CapturingLogger()
     logger = structlog.wrap_logger(log, processors=[])
     passwords = Passwords(cost, log=logger)
-    tokens = AccessTokens(signing_key_from_secret(b"k" * 32), issuer="i", audience="a", clock=clock)
+    keys = ring_of(signing_key_from_secret(b"k" * 32), clock.now)
+    tokens = AccessTokens(keys, issuer="i", audience="a", clock=clock)
     rows = UserRows(database)
     sessions = Sessions(SessionRows(database), tokens, RefreshTokens(), clock=clock, log=logger)
-    sign_in = SignIn(rows, passwords, sessions)
+    attempts = attempts_without_limit(database, clock)
+    sign_in = SignIn(rows, attempts, passwords, sessions)
     users = Users(rows, passwords, tokens, clock=clock)
     return House(database, clock, passwords, tokens, sign_in, sessions, users, log)
 
@@ -152,7 +155,8 @@ class ChangedMeanwhile:
 
 
 async def test_password_that_changes_while_it_is_checked_opens_nothing(house: House) -> None:
-    sign_in = SignIn(UserRows(house.database), ChangedMeanwhile(house), house.sessions)
+    attempts = attempts_without_limit(house.database, house.clock)
+    sign_in = SignIn(UserRows(house.database), attempts, ChangedMeanwhile(house), house.sessions)
     login = sign_in.login(EMAIL, PASSWORD, Device())
     assert await reason_of(login) == "LOGIN_FAILED"
     assert await house.count("login_session") == 0
