@@ -3,9 +3,18 @@
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from random import random
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger
+
+from server.auth.attempt_repository import AttemptRows
+from server.auth.attempts import Attempts, Limits
+from server.auth.hash_threads import HashThreads
 from server.auth.keys import SigningKey
+from server.auth.password_hashes import PasswordHashes
+from server.auth.passwords import Passwords
+from server.database.engine import Database
 
 
 class MovableClock:
@@ -31,3 +40,14 @@ def forge(key: SigningKey, header: Any, payload: Any) -> str:
     parts = [p if isinstance(p, bytes) else json.dumps(p).encode() for p in (header, payload)]
     signed = ".".join(segment(part) for part in parts)
     return f"{signed}.{segment(key.private.sign(signed.encode()))}"
+
+
+def passwords_at(cost: int, log: FilteringBoundLogger) -> Passwords:
+    """Return what makes and checks hashes of that cost, with a pepper of its own."""
+    hashes = PasswordHashes(cost, [b"p" * 32])
+    return Passwords(hashes, HashThreads(2, 16, random=random), log=log)
+
+
+def attempts_without_limit(database: Database, clock: MovableClock) -> Attempts:
+    """Count nobody's failures, for tests of something else."""
+    return Attempts(AttemptRows(database), Limits(0, 0), b"k" * 32, clock)

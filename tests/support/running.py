@@ -18,6 +18,7 @@ from server.generated.interview.auth.v1 import auth_service_pb2, auth_service_pb
 from server.settings import Settings
 
 SECRET = b"a secret that is only for tests, 32+ bytes"
+PEPPER = "a pepper that is only for tests, 32+ bytes"
 PASSWORD = "correct horse battery staple"
 VIEWER = "viewer@example.com"
 ADMIN = "admin@example.com"
@@ -74,7 +75,11 @@ async def running_server(
             "data_dir": data_dir,
             "port": 0,
             "password_cost": 4,
-            "login_rate": 0,  # all of a test's users come from one address
+            "password_pepper": PEPPER,
+            # All of a test's users come from one address, and some of them are wrong on purpose.
+            "login_rate": 0,
+            "login_failures": 0,
+            "login_failures_per_address": 0,
             "drain_delay_seconds": 0,
             "grace_seconds": 2,
             **settings,
