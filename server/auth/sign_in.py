@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from server.auth.attempts import Attempts
 from server.auth.domain import ACTIVE, Account, folded_email
 from server.auth.sessions import Device, Login, Sessions
 from server.core.errors import Unauthenticated
@@ -24,8 +25,15 @@ class PasswordVerifier(Protocol):
 class SignIn:
     """Turns a password into a login session."""
 
-    def __init__(self, accounts: Accounts, passwords: PasswordVerifier, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        attempts: Attempts,
+        passwords: PasswordVerifier,
+        sessions: Sessions,
+    ) -> None:
         self._accounts = accounts
+        self._attempts = attempts
         self._passwords = passwords
         self._sessions = sessions
 
@@ -35,8 +43,12 @@ class SignIn:
         Raises:
             Unauthenticated: LOGIN_FAILED; the same for an unknown user, a wrong password and
                 a user who is barred.
+            DomainError: LOGIN_THROTTLED, after too many that failed; no password is looked at.
         """
-        account = await self._accounts.find_account(folded_email(email))
+        address = folded_email(email)
+        account = await self._accounts.find_account(address)
+        user_id = account.user.user_id if account else None
+        attempt = await self._attempts.begin(address, user_id, device.ip_address)
         stored_hash = account.password_hash if account and account.user.state == ACTIVE else None
         subject = account.user.name if account else ""
         matches = await self._passwords.verify(password, stored_hash, subject=subject)
@@ -45,6 +57,7 @@ class SignIn:
         login = await self._sessions.open(account, device)
         if login is None:
             raise _login_failed()
+        await self._attempts.succeed(attempt)
         return login
 
 

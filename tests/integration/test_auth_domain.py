@@ -31,7 +31,7 @@ from server.core.errors import (
 )
 from server.database.engine import Database
 from tests.support.amount import amount
-from tests.support.auth import MovableClock, attempts_without_limit
+from tests.support.auth import MovableClock, attempts_without_limit, passwords_at
 
 EMAIL = "ann@example.com"
 PASSWORD = "correct horse battery"
@@ -70,7 +70,7 @@ def build(database: Database, cost: int = 4) -> House:
     clock = MovableClock()
     log = CapturingLogger()
     logger = structlog.wrap_logger(log, processors=[])
-    passwords = Passwords(cost, log=logger)
+    passwords = passwords_at(cost, logger)
     keys = ring_of(signing_key_from_secret(b"k" * 32), clock.now)
     tokens = AccessTokens(keys, issuer="i", audience="a", clock=clock)
     rows = UserRows(database)
