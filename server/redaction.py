@@ -16,10 +16,10 @@ _SECRET_SHAPES = re.compile(
     r"(?<=://)[^\s\"'<>]{1,500}(?=@)"  # user and password in a URL
     r"|(?i:(?<=bearer )\S+)"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JWT
-    r"|\brt_[\w-]{16,}"
+    r"|\b(?:rt|ik)_[\w-]{16,}"
     r"|\bsk-[\w-]{8,}"
 )
-_SIGNS = ("://", "bearer ", "eyj", "rt_", "sk-")
+_SIGNS = ("://", "bearer ", "eyj", "rt_", "ik_", "sk-")
 """One of these is in every text of such a shape, in lower case: finding none is far cheaper."""
 _MIN_SECRET_CHARACTERS = 6
 """Shorter values would be found in words that are no secret."""

@@ -131,6 +131,7 @@ def test_a_library_speaks_in_its_own_words_alone() -> None:
         "bearer abc",
         "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2ln",
         "rt_0123456789abcdefghij",
+        "ik_0123456789abcdefghij",
         "sk-proj-0123456789",
     ],
 )
