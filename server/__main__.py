@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_healthcheck(commands)
     _add_data_commands(commands)
     _add_user_commands(commands)
+    _add_key_commands(commands)
     _add_audit(commands)
     return parser
 
@@ -122,6 +123,25 @@ def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     audit.add_argument("--method", default="", help="for example GrantRole")
     audit.add_argument("--json", action="store_true", help="a JSON object a line, with requests")
     audit.set_defaults(run=_audit)
+
+
+def _add_key_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    keys = commands.add_parser("keys", help="make, rotate and list the keys of access tokens")
+    actions = keys.add_subparsers(required=True, metavar="ACTION")
+    generate = actions.add_parser("generate", help="write a new file of keys")
+    rotate = actions.add_parser("rotate", help="let the next key sign, and make a new next one")
+    shown = actions.add_parser("list", help="list the keys, without their private parts")
+    for action, name in ((generate, "generate"), (rotate, "rotate"), (shown, "list")):
+        action.add_argument(
+            "--file", type=Path, metavar="FILE", help="the keys (default: SIGNING_KEYS_FILE)"
+        )
+        action.set_defaults(run=_keys, action=name)
+    for action, chosen in ((generate, "EdDSA"), (rotate, None)):
+        told = f"default: {chosen or 'that of the key which signs from now on'}"
+        # Written out: what names them imports much.
+        action.add_argument(
+            "--algorithm", choices=("EdDSA", "ES256"), default=chosen, help=f"of new keys ({told})"
+        )
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -208,6 +228,12 @@ def _audit(options: argparse.Namespace) -> int:
     from server import commands
 
     return commands.audit(options)
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from server import commands
+
+    return commands.keys(options)
 
 
 if __name__ == "__main__":

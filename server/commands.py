@@ -14,12 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.audit import commands as audit_commands
 from server.audit.trail import AuditRows, Chosen
 from server.auth import commands as user_commands
+from server.auth import key_commands
 from server.auth.domain import USER_TYPE, folded_email
+from server.auth.key_files import KeyFileInvalid
 from server.auth.key_ring import KeyRing
 from server.auth.passwords import Passwords
 from server.auth.tokens import AccessTokens
 from server.auth.user_repository import UserRows
 from server.auth.users import Users
+from server.auth_parts import passwords_of
 from server.catalogue import commands as catalogue_commands
 from server.catalogue.sample import read_sample_films
 from server.catalogue.sample_loader import load_sample
@@ -30,9 +33,9 @@ from server.database import migrate as migrations
 from server.database.engine import Database
 from server.database.schema import SchemaRefused
 from server.log import logger
-from server.process import fail, set_up_logs
+from server.process import fail, set_up_logs, with_pepper
 from server.secret import server_secret
-from server.settings import Environment, Settings, SettingsError, load_settings
+from server.settings import Environment, Settings, SettingsError, load_settings, read_settings
 
 Command = Callable[[Settings], Coroutine[None, None, int]]
 
@@ -91,6 +94,7 @@ def prepare(*, demo: bool) -> int:
         await asyncio.to_thread(
             server_secret, settings.secret_key.get_secret_value(), settings.data_dir
         )
+        await with_pepper(settings)
         new_users = await _prepare_demo(settings) if demo else ()
         json.dump({"new_users": new_users}, sys.stdout)
         return 0
@@ -197,7 +201,7 @@ async def _named(database: Database, text: str) -> str:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Users]]:
     database = Database(settings.effective_database_url)
-    passwords = Passwords(settings.password_cost, log=logger("users"))
+    passwords = passwords_of(await with_pepper(settings), logger("users"))
     try:
         yield database, _users(settings, database, passwords)
     finally:
@@ -232,6 +236,22 @@ async def _user_action(users: Users, options: argparse.Namespace) -> int:
     return await user_commands.create(
         users, email=options.email, roles=options.role, password=password, out=out, err=err
     )
+
+
+def keys(options: argparse.Namespace) -> int:
+    """Make, rotate and list the keys of access tokens; needs neither database nor secret."""
+    try:
+        file = options.file or read_settings().signing_keys_file
+        if file is None:
+            return fail("SIGNING_KEYS_FILE: must be set, or the file given as --file FILE")
+        match options.action:
+            case "generate":
+                return key_commands.generate(file, options.algorithm, clock=utc_now, out=sys.stdout)
+            case "rotate":
+                return key_commands.rotate(file, options.algorithm, clock=utc_now, out=sys.stdout)
+        return key_commands.list_all(file, out=sys.stdout)
+    except (SettingsError, KeyFileInvalid) as error:
+        return fail(str(error))
 
 
 def run(command: Command) -> int:

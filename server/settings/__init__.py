@@ -3,6 +3,7 @@
 Names without a prefix are those that the deployments of this service have always used.
 """
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,10 @@ from server.settings.telemetry import PRODUCTION_METRICS_PORT, TelemetrySettings
 from server.settings.tls import TlsSettings, is_loopback
 
 _MIN_SECRET_BYTES = 32
+_MIN_SECRET_CHARACTERS = 8
+"""Different ones: whatever is random has more."""
+_EXAMPLE = re.compile(r"fill.?in|change.?me|example|openssl|random.?bytes", re.IGNORECASE)
+"""What stands where manifests and handbooks leave a secret out; nothing random says it."""
 
 
 class SettingsError(Exception):
@@ -93,7 +98,7 @@ class Settings(
             raise ValueError("must begin with http:// or https://")
         return value
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "password_pepper", "password_pepper_previous")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         secret = value.get_secret_value()
@@ -139,8 +144,17 @@ class Settings(
     def secret_values(self) -> tuple[str, ...]:
         """What must never be shown, wherever it stands."""
         password = urlsplit(self.database_url).password or ""
-        secrets = (self.secret_key, self.openai_api_key)
+        secrets = (
+            *(self.secret_key, self.password_pepper, self.password_pepper_previous),
+            self.openai_api_key,
+        )
         return (*(secret.get_secret_value() for secret in secrets), password, unquote(password))
+
+    @property
+    def peppers(self) -> tuple[bytes, ...]:
+        """What goes into hashes of passwords: the present one first, then the one before."""
+        both = (self.password_pepper, self.password_pepper_previous)
+        return tuple(pepper.get_secret_value().encode() for pepper in both if pepper)
 
     @property
     def model_configured(self) -> bool:
@@ -159,8 +173,19 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: one or more settings are wrong; each is named with what it must be.
     """
+    settings = read_settings(**overrides)
+    if settings.environment is Environment.PRODUCTION:
+        _check_production(settings)
+    return settings
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the settings as `load_settings` does, without the rules of production.
+
+    For commands that need neither database nor secret, and make what those rules demand.
+    """
     try:
-        settings = Settings(**overrides)
+        return Settings(**overrides)
     except UnicodeDecodeError:
         raise SettingsError(".env: must be text in UTF-8") from None
     except ValidationError as error:
@@ -169,16 +194,28 @@ def load_settings(**overrides: Any) -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("\n".join(lines)) from None
-    if settings.environment is Environment.PRODUCTION:
-        _check_production(settings)
-    return settings
 
 
 def _check_production(settings: Settings) -> None:
-    if not settings.secret_key.get_secret_value():
-        raise SettingsError("SECRET_KEY: must be set in production (at least 32 random bytes)")
+    _check_secret("SECRET_KEY", settings.secret_key)
+    _check_secret("PASSWORD_PEPPER", settings.password_pepper)
+    if settings.signing_keys_file is None:
+        raise SettingsError(
+            "SIGNING_KEYS_FILE: must be set in production, to a file that"
+            " `interview-server keys generate` has written"
+        )
     if not settings.database_url:
         raise SettingsError("DATABASE_URL: must be set in production")
+
+
+def _check_secret(name: str, setting: SecretStr) -> None:
+    secret = setting.get_secret_value()
+    if not secret:
+        raise SettingsError(f"{name}: must be set in production (at least 32 random bytes)")
+    if _EXAMPLE.search(secret) or len(set(secret)) < _MIN_SECRET_CHARACTERS:
+        raise SettingsError(
+            f"{name}: must be random in production; `openssl rand -hex 32` makes one"
+        )
 
 
 def check_listening(settings: Settings) -> None:
