@@ -20,12 +20,12 @@ from server.database.base import Base
 def include_object(
     _object: object, name: str | None, kind: str, _reflected: object, _compare_to: object
 ) -> bool:
-    """Leave out what has no model: the search index, and PostgreSQL's index by bytes.
+    """Leave out what has no model: the search index, and PostgreSQL's indexes by bytes.
 
-    The one has another shape on each database; of the other, collations are not reflected.
+    The one has another shape on each database; of the others, collations are not reflected.
     """
     if kind == "index":
-        return name != "idx_film_title_bytes"
+        return not (name or "").endswith("_bytes")
     return not (kind == "table" and (name or "").startswith("film_fts"))
 
 

@@ -31,6 +31,7 @@ INDEXES = (
     ("login_session", "revoke_time"),
     ("login_session", "expire_time"),
     ("refresh_token", "expire_time"),
+    ("refresh_token", "parent_hash"),
 )
 TABLES = ("api_key", "login_attempts", "audit_event", "idempotent_call")
 IMMUTABLE = "the audit trail is append-only"
@@ -49,6 +50,8 @@ def upgrade() -> None:
     op.add_column("refresh_token", sa.Column("use_request_id", sa.Uuid(), nullable=True))
     for table, column_name in INDEXES:
         op.create_index(f"idx_{table}_{column_name}", table, [column_name])
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("idx_app_user_email_bytes", "app_user", [sa.text('email COLLATE "C"')])
     _create_api_key()
     _create_audit_event()
     op.create_table(
@@ -146,6 +149,7 @@ def downgrade() -> None:
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION audit_event_immutable()")
+        op.drop_index("idx_app_user_email_bytes", "app_user")
     for table, column_name in INDEXES:
         op.drop_index(f"idx_{table}_{column_name}", table)
     op.drop_column("refresh_token", "use_request_id")

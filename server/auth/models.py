@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database.base import Base
@@ -24,6 +24,8 @@ class AppUser(Base):
     __table_args__ = (
         Index("idx_app_user_roles_change_time", "roles_change_time"),
         Index("idx_app_user_purge_time", "purge_time"),
+        # Lists are ordered by bytes on both databases, whatever the database's locale.
+        Index("idx_app_user_email_bytes", text('email COLLATE "C"')).ddl_if(dialect="postgresql"),
     )
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -86,6 +88,7 @@ class RefreshToken(Base):
     __tablename__ = "refresh_token"
     __table_args__ = (
         Index("idx_refresh_token_session_id", "session_id"),
+        Index("idx_refresh_token_parent_hash", "parent_hash"),
         Index("idx_refresh_token_expire_time", "expire_time"),
     )
 

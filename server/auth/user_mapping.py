@@ -3,6 +3,7 @@
 from typing import Final
 
 from server.auth.domain import ACTIVE, DELETED, SUSPENDED, User
+from server.auth.user_directory import Role
 from server.generated.interview.auth.v1 import resources_pb2 as resources
 from server.rpc.well_known import timestamp
 
@@ -30,4 +31,13 @@ def user_message(user: User) -> resources.User:
         delete_time=timestamp(user.delete_time) if user.delete_time else None,
         purge_time=timestamp(user.purge_time) if user.purge_time else None,
         etag=user.etag,
+    )
+
+
+def role_message(role: Role) -> resources.Role:
+    """Write a Role."""
+    return resources.Role(
+        name=f"roles/{role.role_id}",
+        display_name=role.display_name,
+        permissions=role.permissions,
     )

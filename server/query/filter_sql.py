@@ -215,14 +215,14 @@ def _test(
         case Presence():
             return found.is_not(None)
         case Contains():
-            return _contains(found, node.text)
+            return contains(found, str(stored(node.text)))
         case In():
             return found.in_([_bound(found, stored(value)) for value in node.values])
         case Has():
             return found == _bound(found, stored(node.value))
         case Comparison():
             if isinstance(node.value, Pattern):
-                return _matches(found, node.value)
+                return _matches(found, node.value, str(stored(node.value.text)))
             return _compared(found, node.operator, stored(node.value))
 
 
@@ -240,15 +240,15 @@ def _bound(found: ColumnElement[Any], value: Value) -> ColumnElement[Any]:
     return literal(value, found.type)
 
 
-def _contains(found: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+def contains(found: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    """Return that the text is a part of the field; A-Z equal a-z."""
     # lower() of bytes changes A-Z alone on both databases; text is lowered the same way.
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     part = escaped.translate(_ASCII_LOWER)
     return func.lower(by_bytes(found)).like(f"%{part}%", escape="\\")
 
 
-def _matches(found: ColumnElement[Any], pattern: Pattern) -> ColumnElement[bool]:
-    text = pattern.text
+def _matches(found: ColumnElement[Any], pattern: Pattern, text: str) -> ColumnElement[bool]:
     if not text:
         return found.is_not(None)
     if pattern.any_before and pattern.any_after:

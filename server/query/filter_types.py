@@ -129,7 +129,7 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The text-searchable fields together hold every term of the search index."""
+    """The text-searchable fields together hold every term."""
 
     terms: tuple[str, ...]
 
