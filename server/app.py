@@ -44,6 +44,7 @@ from server.composition import (
 from server.core.clock import Clock
 from server.core.errors import DomainError
 from server.core.importing import imported
+from server.core.principal import Principal
 from server.database.engine import Database
 from server.database.watch import watch_database
 from server.generated.interview.agent.v1 import agent_service_pb2
@@ -63,6 +64,7 @@ from server.rpc.page_token import PageTokens
 from server.rpc.policy import MethodPolicy, infrastructure, policy_of
 from server.rpc.rate import RateLimits
 from server.rpc.reflection import reflection_methods
+from server.rpc.stream_watch import StreamWatch
 from server.rpc.tls import ServerTls
 from server.settings import Settings
 from server.telemetry.observation import Observation
@@ -115,6 +117,7 @@ class Application:
                 self._rate_limits,
             ).ordered(),
             admission=self.admission,
+            streams=StreamWatch(self._auth.revocations, clock=clock),
             audit=AuditTrail(self._auth.audit_rows.store, kept_of, log.bind(logger="audit")),
             log=log,
             request_id=request_ids(secrets.token_bytes),
@@ -217,7 +220,8 @@ class Application:
         return ChatParts(
             engine=self._loaded_engine,
             sessions=Sessions(SqlSessions(self.database, self._clock), self._clock, uuid4),
-            authenticate=self._auth.tokens.verify,
+            authenticate=self._auth.authenticate,
+            authorize=self._authorize_chat,
             clock=self._clock,
             new_uuid=uuid4,
             draining=self._gate.draining,
@@ -226,6 +230,9 @@ class Application:
             telemetry=self._observation.telemetry,
             draw_turn=partial(self._rate_limits.draw, policy=CHAT_POLICY),
         )
+
+    def _authorize_chat(self, principal: Principal) -> None:
+        CHAT_POLICY.authorize(principal, self._clock())
 
     def _loaded_engine(self) -> ChatEngine:
         if self._engine is None:

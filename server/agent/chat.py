@@ -8,6 +8,7 @@ broken protocol, a lost credential or the end of the server end it with a status
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
+from inspect import isawaitable
 from uuid import UUID
 
 from server.agent.live import LiveSession
@@ -22,14 +23,19 @@ from server.core.clock import Clock
 from server.core.errors import DomainError, FieldViolation, Unauthenticated, ValidationFailed
 from server.core.principal import Principal
 from server.generated.interview.agent.v1 import chat_pb2
+from server.rpc.auth import Authenticate
 from server.rpc.details import rich_status
 from server.rpc.drain import server_draining
+from server.rpc.stream_watch import OpenStream
 from server.rpc.well_known import duration, timestamp
 
 _LATER_FRAMES = "user_message, cancel_turn, ping, refresh_credential and end_session"
 CREDENTIAL_WARNING = timedelta(seconds=60)
 DEADLINE_WARNING_SECONDS = 5.0
 OPENING_SECONDS = 30.0
+_LONGEST_WAIT = timedelta(days=1)
+_FATAL = frozenset({"PROTOCOL_VIOLATION", "PERMISSION_DENIED"})
+"""What a frame can meet that ends the stream."""
 
 
 class ChatStream:
@@ -38,31 +44,34 @@ class ChatStream:
     def __init__(
         self,
         live: LiveSession,
-        principal: Principal,
+        stream: OpenStream,
         *,
         clock: Clock,
-        authenticate: Callable[[str], Principal],
+        authenticate: Authenticate,
+        authorize: Callable[[Principal], None],
         request_id: str,
         draw_turn: Callable[[Principal], None],
     ) -> None:
         self._live = live
-        self._principal = principal
+        self._stream = stream
         self._clock = clock
         self._authenticate = authenticate
+        self._authorize = authorize
         self._request_id = request_id
         self._draw_turn = draw_turn
-        self._renewed = asyncio.Event()
+        self._told_over = False
+        stream.end_politely()
 
     async def read(self, frames: AsyncIterator[chat_pb2.ChatRequest]) -> None:
         """Handle every frame behind the first; at half-close, let the turns end."""
         async for frame in frames:
             await self._live.outbox.room()
-            if self._clock() >= self._principal.expire_time:
-                raise self._expired()
+            if self._clock() >= self._stream.ending.time:
+                raise self._over()
             try:
-                self._handle(frame)
+                await self._handle(frame)
             except DomainError as error:
-                if error.reason == "PROTOCOL_VIOLATION":
+                if error.reason in _FATAL:
                     raise
                 status = rich_status(error, self._request_id)
                 self._live.send(
@@ -72,19 +81,17 @@ class ChatStream:
         self._live.conversation.close()
 
     async def watch_credential(self) -> None:
-        """Warn before the credential expires, and end the stream when it has."""
+        """Warn before the credential is over, and end the stream when it is."""
         warned: datetime | None = None
-        while (now := self._clock()) < (expire_time := self._principal.expire_time):
-            warn_time = expire_time - CREDENTIAL_WARNING
-            if now >= warn_time and warned != expire_time:
-                warned = expire_time
+        while (now := self._clock()) < (end_time := self._stream.ending.time):
+            warn_time = end_time - CREDENTIAL_WARNING
+            if now >= warn_time and warned != end_time:
+                warned = end_time
                 self._live.send(
-                    credential_expiring=chat_pb2.CredentialExpiring(
-                        expire_time=timestamp(expire_time)
-                    )
+                    credential_expiring=chat_pb2.CredentialExpiring(expire_time=timestamp(end_time))
                 )
-            await self._renewed_within((expire_time if warned == expire_time else warn_time) - now)
-        raise self._expired()
+            await self._changed_within((end_time if warned == end_time else warn_time) - now)
+        raise self._over()
 
     async def watch_drain(self, draining: asyncio.Event, grace: timedelta) -> None:
         """When the server is asked to stop, finish the running turn and end the stream."""
@@ -99,24 +106,23 @@ class ChatStream:
         left = min(seconds, DEADLINE_WARNING_SECONDS)
         self._go_away(chat_pb2.GO_AWAY_REASON_DEADLINE, timedelta(seconds=left))
 
-    async def _renewed_within(self, span: timedelta) -> None:
+    async def _changed_within(self, span: timedelta) -> None:
         try:
-            async with asyncio.timeout(span.total_seconds()):
-                await self._renewed.wait()
+            # An API key may have no end, which is more seconds than a timer takes.
+            async with asyncio.timeout(min(span, _LONGEST_WAIT).total_seconds()):
+                await self._stream.changed.wait()
         except TimeoutError:
             pass
-        self._renewed.clear()
+        self._stream.changed.clear()
 
-    def _expired(self) -> Unauthenticated:
-        expire_time = self._principal.expire_time
-        self._go_away(chat_pb2.GO_AWAY_REASON_CREDENTIAL_EXPIRED, timedelta())
-        return Unauthenticated(
-            "the access token expired; sign in again and resume the session",
-            reason="TOKEN_EXPIRED",
-            metadata={"expired_at": expire_time.isoformat()},
-        )
+    def _over(self) -> Unauthenticated:
+        # Said once, though both who reads and who watches the clock find it out.
+        if not self._told_over:
+            self._told_over = True
+            self._go_away(chat_pb2.GO_AWAY_REASON_CREDENTIAL_EXPIRED, timedelta())
+        return self._stream.ending.error
 
-    def _handle(self, frame: chat_pb2.ChatRequest) -> None:
+    async def _handle(self, frame: chat_pb2.ChatRequest) -> None:
         check_frame(frame)
         match frame.WhichOneof("frame"):
             case "user_message":
@@ -126,7 +132,7 @@ class ChatStream:
             case "ping":
                 self._ping(frame)
             case "refresh_credential":
-                self._refresh_credential(frame)
+                await self._refresh_credential(frame)
             case "end_session":
                 self._live.end_session()
             case "start" | "resume" as opening:
@@ -139,7 +145,7 @@ class ChatStream:
     def _user_message(self, frame: chat_pb2.ChatRequest) -> None:
         message = frame.user_message
         turn_id = check_user_message(message)
-        self._draw_turn(self._principal)
+        self._draw_turn(self._stream.principal)
         fresh = self._live.conversation.submit(
             turn_id,
             message.text,
@@ -166,12 +172,18 @@ class ChatStream:
             raise ValidationFailed([FieldViolation("ping.payload", "must have at most 64 bytes")])
         self._live.send(in_reply_to=frame.frame_id, pong=chat_pb2.Pong(payload=frame.ping.payload))
 
-    def _refresh_credential(self, frame: chat_pb2.ChatRequest) -> None:
-        principal = self._authenticate(frame.refresh_credential.access_token)
-        if principal.user_id != self._principal.user_id:
+    async def _refresh_credential(self, frame: chat_pb2.ChatRequest) -> None:
+        """Go on by another credential, which is checked as the first one was.
+
+        One that is not good is refused and the present one goes on. A good one that grants too
+        little ends the stream: it says what the user may do now.
+        """
+        found = self._authenticate(frame.refresh_credential.access_token)
+        principal = await found if isawaitable(found) else found
+        if principal.user_id != self._stream.principal.user_id:
             raise Unauthenticated("the access token belongs to another user")
-        self._principal = principal
-        self._renewed.set()
+        self._authorize(principal)
+        self._stream.renew(principal)
         self._accept(frame, no_effect=False)
 
     def _accept(self, frame: chat_pb2.ChatRequest, *, no_effect: bool) -> None:

@@ -33,6 +33,7 @@ from server.core.errors import FieldViolation, ValidationFailed
 from server.core.principal import Principal
 from server.core.telemetry import Telemetry
 from server.generated.interview.agent.v1 import agent_service_pb2, chat_pb2, resources_pb2
+from server.rpc.auth import Authenticate
 from server.rpc.call import Call
 from server.rpc.well_known import duration, timestamp
 
@@ -44,12 +45,14 @@ class ChatParts:
     """What every stream needs.
 
     `engine` returns the engine, or raises MODEL_UNAVAILABLE while it is being loaded;
+    `authorize` raises PermissionDenied where a caller may not chat;
     `draw_turn` raises RATE_LIMITED where the caller begins turns faster than it may.
     """
 
     engine: Callable[[], ChatEngine]
     sessions: Sessions
-    authenticate: Callable[[str], Principal]
+    authenticate: Authenticate
+    authorize: Callable[[Principal], None]
     clock: Clock
     new_uuid: Callable[[], UUID]
     draining: asyncio.Event
@@ -186,11 +189,13 @@ class AgentServicer:
         self, live: LiveSession, requests: AsyncIterator[chat_pb2.ChatRequest], call: Call
     ) -> None:
         parts = self._parts
+        assert call.stream is not None, "the boundary watches every stream with a caller"
         stream = ChatStream(
             live,
-            call.principal,
+            call.stream,
             clock=parts.clock,
             authenticate=parts.authenticate,
+            authorize=parts.authorize,
             request_id=call.request_id,
             draw_turn=parts.draw_turn,
         )

@@ -104,13 +104,11 @@ class Revocations:
         """Let a credential pass that still counts.
 
         Raises:
-            Unauthenticated: as `over`; TOKEN_EXPIRED with the time of the change where the
-                credential only has to be refreshed, as `outdated`.
+            Unauthenticated: what `over` or `outdated` returns.
         """
-        if (error := self.over(principal)) is not None:
+        error = self.over(principal) or self.outdated(principal)
+        if error is not None:
             raise error
-        if (change_time := self.outdated(principal)) is not None:
-            raise token_outdated(change_time)
 
     def over(self, principal: Principal) -> Unauthenticated | None:
         """Return why the credential counts no more; None while it does.
@@ -126,19 +124,20 @@ class Revocations:
             return token_revoked(change.time)
         return None
 
-    def outdated(self, principal: Principal) -> datetime | None:
-        """Return when the user changed since the credential was made; None where it did not.
+    def outdated(self, principal: Principal) -> Unauthenticated | None:
+        """Return why the credential has to be refreshed before its time; None where it has not.
 
-        An access token tells its time in whole seconds, rounded down unless the user changed
-        within that second before (`AccessTokens.issue`); so one of before the change is always
-        older than it, and one of behind it never.
+        TOKEN_EXPIRED: the user has changed since it was made, so that it tells other roles. An
+        access token tells its time in whole seconds, rounded down, but never before the change
+        that it knows of (`AccessTokens.issue`); so one of before a change is always older than
+        it, and one of behind it never.
         """
         issued = principal.issue_time
         change = self._users.get(principal.user_id)
         if change is not None and (issued is None or issued < change.time):
-            return change.time
+            return _token_outdated(change.time)
         if self._missed is not None and (issued is None or issued <= self._missed):
-            return self._missed
+            return _token_outdated(self._missed)
         return None
 
     def forget_session(self, session_id: UUID) -> None:
@@ -237,7 +236,7 @@ class RevocationPoll:
             self._failing = False
 
 
-def token_outdated(change_time: datetime) -> Unauthenticated:
+def _token_outdated(change_time: datetime) -> Unauthenticated:
     """Return the answer to a token that says of its user what is no longer so."""
     return Unauthenticated(
         "the roles of the access token's user have changed; refresh it",

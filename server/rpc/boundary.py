@@ -28,6 +28,7 @@ from server.rpc.messages import Context, parsed, read_all, read_one, serialized,
 from server.rpc.methods import Method, Shape
 from server.rpc.policy import CallClass, infrastructure
 from server.rpc.status import as_domain_error, code_of
+from server.rpc.stream_watch import StreamWatch
 
 ASKED_ONCE = frozenset({Shape.UNARY, Shape.SERVER_STREAM})
 ANSWERED_ONCE = frozenset({Shape.UNARY, Shape.CLIENT_STREAM})
@@ -88,6 +89,7 @@ class Boundary:
         *,
         admission: Admission,
         audit: Audit,
+        streams: StreamWatch,
         log: FilteringBoundLogger,
         request_id: Callable[[Mapping[str, str | bytes]], str],
         max_answer_bytes: int,
@@ -96,6 +98,7 @@ class Boundary:
         self._interceptors = tuple(interceptors)
         self._admission = admission
         self._audit = audit
+        self._streams = streams
         self._log = log
         self._request_id = request_id
         self._max_answer_bytes = max_answer_bytes
@@ -160,6 +163,17 @@ class Boundary:
             self._admission.leave(call, method)
         return None
 
+    async def _watched(
+        self, method: Method, call: Call, context: Context, cancel: Callable[[], object]
+    ) -> bytes | None:
+        """Do as `_body`, and cut a long call when its caller's right to it ends."""
+        long = method.shape is not Shape.UNARY or method.policy.call_class is CallClass.CHAT
+        if call.caller is None or not long:
+            return await self._body(method, call, context)
+        bounded = method.policy.max_deadline is not None
+        with self._streams.open(call.caller, cancel, bounded=bounded) as call.stream:
+            return await self._body(method, call, context)
+
     async def _run(self, method: Method, _requests: object, context: Context) -> bytes | None:
         """Run a call under its deadline; whatever happens, end it with a proper status."""
         task = asyncio.current_task()
@@ -174,13 +188,15 @@ class Boundary:
             seconds = _own_deadline(method, call, context.time_remaining())
             async with asyncio.timeout(seconds):
                 await self._enter(method, call)
-                answer = await self._body(method, call, context)
+                answer = await self._watched(method, call, context, task.cancel)
                 await self._audit.end(call, None)
         except asyncio.CancelledError as error:
             # Cancelled from inside, by code of ours: grpc.aio would send no status at all and
             # the client would wait for ever. Cancelled from outside: the client is gone.
             if not task.cancelling():
                 await self._abort(call, context, error)
+            if call.stream is not None and call.stream.cut_error and not context.cancelled():
+                await self._abort(call, context, call.stream.cut_error)
             if self._cutting and not context.cancelled():
                 await self._abort(call, context, server_draining())
             _note_end(call, context)

@@ -13,6 +13,7 @@ import grpc
 from server.core.audit import AuditRecord
 from server.core.errors import Unauthenticated
 from server.core.principal import Principal
+from server.rpc.stream_watch import OpenStream
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Call:
     caller: Principal | None = None
     audit: AuditRecord | None = None
     entered: int = 0
+    stream: OpenStream | None = None
     trace: object | None = None
     trace_id: str = ""
 

@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2 import (
     HealthListResponse,
 )
 
+from server.core.clock import utc_now
 from server.core.errors import DomainError, Unauthenticated
 from server.core.telemetry import Silent
 from server.rpc.access_log import AccessLog
@@ -32,8 +33,9 @@ from server.rpc.listener import Listener
 from server.rpc.methods import Method, methods_of
 from server.rpc.options import ServerOptions
 from server.rpc.policy import MethodPolicy
+from server.rpc.stream_watch import StreamWatch
 from tests.support.running import capturing_log
-from tests.support.small_service import Unaudited
+from tests.support.small_service import Everlasting, Unaudited
 
 SECRET = "postgresql://admin:hunter2@db.internal/films"
 CHECK = "/grpc.health.v1.Health/Check"
@@ -125,6 +127,7 @@ async def _serving() -> AsyncIterator[House]:
         (AccessLog(log), Stranger()),
         admission=Admission({}, monotonic=lambda: 0.0, random=lambda: 0.5, telemetry=Silent()),
         audit=Unaudited(),
+        streams=StreamWatch(Everlasting(), clock=utc_now),
         log=log,
         request_id=request_ids(lambda size: b"\x01" * size),
         max_answer_bytes=1000,

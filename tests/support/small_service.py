@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
@@ -20,7 +21,9 @@ from grpc_health.v1.health_pb2 import (
     HealthListResponse,
 )
 
-from server.core.errors import DomainError
+from server.core.clock import utc_now
+from server.core.errors import DomainError, Unauthenticated
+from server.core.principal import Principal
 from server.core.telemetry import Silent
 from server.rpc.access_log import AccessLog
 from server.rpc.admission import Admission
@@ -31,6 +34,7 @@ from server.rpc.listener import Listener
 from server.rpc.methods import Method, methods_of
 from server.rpc.options import ServerOptions
 from server.rpc.policy import MethodPolicy
+from server.rpc.stream_watch import StreamWatch
 from tests.support.running import capturing_log
 
 CHECK = "/grpc.health.v1.Health/Check"
@@ -101,6 +105,7 @@ async def small_service(
         (AccessLog(log), *steps),
         admission=Admission({}, monotonic=lambda: 0.0, random=lambda: 0.5, telemetry=Silent()),
         audit=Unaudited(),
+        streams=StreamWatch(Everlasting(), clock=utc_now),
         log=log,
         request_id=request_ids(secrets.token_bytes),
         max_answer_bytes=1_000_000,
@@ -122,6 +127,19 @@ def _policy(method: MethodDescriptor) -> MethodPolicy:
         max_deadline=timedelta(seconds=10),
         max_request_bytes=1000,
     )
+
+
+class Everlasting:
+    """Lets every credential count until its own end."""
+
+    def over(self, principal: Principal) -> Unauthenticated | None:
+        """None is over."""
+
+    def outdated(self, principal: Principal) -> Unauthenticated | None:
+        """None has to be refreshed."""
+
+    def listen(self, listener: Callable[[UUID | None], None]) -> None:
+        """There is no news."""
 
 
 class Unaudited:
