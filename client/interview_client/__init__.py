@@ -1,5 +1,6 @@
 """A typed client of Interview API: film catalogue, sign-in and streaming chat over gRPC."""
 
+from .account import Account
 from .auth import MemoryTokenStore, Tokens, TokenStore
 from .catalogue import Catalogue
 from .chat import ChatSession
@@ -23,12 +24,14 @@ from .errors import (
     NotFound,
     OutOfRange,
     PageTokenExpired,
+    PasswordRefused,
     PermissionDenied,
     ProtocolViolation,
     RateLimited,
     RefreshTokenReused,
     ResourceExhausted,
     ServerDraining,
+    StepUpRequired,
     TokenExpired,
     TokenRevoked,
     TurnTimeout,
@@ -42,10 +45,12 @@ from .errors import (
 from .events import TERMINAL, StreamEnded, kind_of
 from .paging import Page, PageIterator
 from .tls import Tls
+from .users import Users
 
 __all__ = [
     "TERMINAL",
     "Aborted",
+    "Account",
     "AlreadyExists",
     "Cancelled",
     "Catalogue",
@@ -69,12 +74,14 @@ __all__ = [
     "Page",
     "PageIterator",
     "PageTokenExpired",
+    "PasswordRefused",
     "PermissionDenied",
     "ProtocolViolation",
     "RateLimited",
     "RefreshTokenReused",
     "ResourceExhausted",
     "ServerDraining",
+    "StepUpRequired",
     "StreamEnded",
     "Tls",
     "TokenExpired",
@@ -86,6 +93,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Unknown",
+    "Users",
     "ValidationFailed",
     "error_of_status",
     "kind_of",

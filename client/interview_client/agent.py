@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from .calls import Calls, bearer
+from .calls import RENEWABLE, Calls, bearer
 from .chat import ChatSession
+from .errors import Unauthenticated
 from .events import CallEnd, EventReader
 from .generated.interview.agent.v1 import (
     Agent,
@@ -126,11 +127,34 @@ class AgentCalls:
             first = ChatRequest(
                 resume=ResumeFrame(session=session, after_sequence=after_sequence, options=options)
             )
+        chat = await self._opened(first, after_sequence, timeout)
+        try:
+            yield chat
+        finally:
+            await chat.close()
+
+    async def _opened(
+        self, first: ChatRequest, after_sequence: int, timeout: float | None
+    ) -> ChatSession:
         token = await self._calls.source()
+        try:
+            return await self._attempt(first, after_sequence, timeout, token)
+        except Unauthenticated as error:
+            if error.reason not in RENEWABLE:
+                raise
+            renewed = await self._calls.source(rejected=token)
+            if renewed is None or renewed == token:
+                raise
+        return await self._attempt(first, after_sequence, timeout, renewed)
+
+    async def _attempt(
+        self, first: ChatRequest, after_sequence: int, timeout: float | None, token: str | None
+    ) -> ChatSession:
         call = self._stub.chat(timeout=timeout, metadata=bearer(token))
         chat = ChatSession(call, token, self._calls.source, after_sequence)
         try:
             await chat.open(first)
-            yield chat
-        finally:
+        except BaseException:
             await chat.close()
+            raise
+        return chat

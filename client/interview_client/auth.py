@@ -2,21 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from uuid import uuid4
 
 from grpc import aio
 
 from .calls import Calls, anonymous
 from .errors import DeadlineExceeded, InvalidArgument, Unauthenticated, Unavailable
 from .generated.interview.auth.v1 import (
-    GetCurrentPrincipalRequest,
     LoginRequest,
     LogoutRequest,
-    Principal,
     RefreshTokenRequest,
     TokenPair,
     User,
@@ -110,6 +109,18 @@ class MemoryTokenStore:
         yield
 
 
+class ApiKeySource:
+    """Gives every call the same API key."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    async def __call__(self, *, rejected: str | None = None) -> str | None:
+        """Return the key, whatever became of the last call: there is no other one."""
+        del rejected
+        return self._secret
+
+
 class Authenticator:
     """Signs in and out, and gives every call a fresh access token."""
 
@@ -120,18 +131,24 @@ class Authenticator:
         self._login = open_calls.unary(stub.login, AuthService.LOGIN)
         self._refresh = open_calls.unary(stub.refresh_token, AuthService.REFRESH_TOKEN)
         self._logout = own_calls.unary(stub.logout, AuthService.LOGOUT)
-        self._principal = own_calls.unary(
-            stub.get_current_principal, AuthService.GET_CURRENT_PRINCIPAL
-        )
         self._store = store
         self._clock = clock
         self._lock = asyncio.Lock()
         self._renewals: set[asyncio.Task[str | None]] = set()
+        self._begun = RefreshTokenRequest()
+        """The last request for new tokens, which goes out again as it is until it is answered."""
 
-    async def sign_in(self, email: str, password: str, device_label: str = "") -> User:
-        """Open a login session and keep its tokens. Raises LoginFailed, LoginThrottled."""
+    async def sign_in(
+        self, email: str, password: str, device_label: str = "", *, scopes: Sequence[str] = ()
+    ) -> User:
+        """Open a login session and keep its tokens. Raises LoginFailed, LoginThrottled.
+
+        `scopes` are the permissions to which the session is limited, none: all of the user's.
+        """
         answer = await self._login(
-            LoginRequest(email=email, password=password, device_label=device_label)
+            LoginRequest(
+                email=email, password=password, device_label=device_label, scopes=list(scopes)
+            )
         )
         await self._keep(self._received(answer.tokens))
         return answer.user or User()
@@ -150,10 +167,6 @@ class Authenticator:
             pass
         finally:
             await self._keep(None)
-
-    async def current_principal(self) -> Principal:
-        """Return who the caller is and what it may do."""
-        return await self._principal(GetCurrentPrincipalRequest())
 
     async def token(self, *, rejected: str | None = None) -> str | None:
         """Return an access token that is good now, None when nobody is signed in.
@@ -193,9 +206,14 @@ class Authenticator:
         return tokens.access_token == rejected or self._clock() >= tokens.refresh_time
 
     async def _renew(self, tokens: Tokens, rejected: str | None) -> Tokens:
-        request = RefreshTokenRequest(refresh_token=tokens.refresh_token)
+        if self._begun.refresh_token != tokens.refresh_token:
+            self._begun = RefreshTokenRequest(
+                refresh_token=tokens.refresh_token, request_id=str(uuid4())
+            )
         try:
-            answer = await self._refresh(request)
+            # An answer may be lost. Under the same request_id the server gives another one;
+            # without it, a used token that comes again would end the login session.
+            answer = await self._refresh(self._begun)
         except (Unauthenticated, InvalidArgument):  # garbled ones are as dead as expired ones
             await self._store.save(None)
             raise

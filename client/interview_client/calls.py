@@ -5,11 +5,14 @@ from typing import Generic, Protocol, TypeVar
 
 from grpc import aio
 
-from .errors import TokenExpired, error_of_call
+from .errors import Unauthenticated, error_of_call
 from .generated.methods import Method
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+
+RENEWABLE = frozenset({"TOKEN_EXPIRED", "CREDENTIAL_INVALID"})
+"""Refusals that another access token mends: this one is old, or its key is gone."""
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -49,13 +52,15 @@ class UnaryCall(Generic[RequestT, ResponseT]):
     async def __call__(self, request: RequestT, timeout: float | None = None) -> ResponseT:
         """Call and return the response; `timeout` in seconds, None for the method's default.
 
-        When the server finds the token expired, it is renewed and the call made once more:
-        the first one was refused before it did anything. Raises InterviewError.
+        When the server does not take the token, it is renewed and the call made once more: the
+        first one was refused before it did anything. Raises InterviewError.
         """
         token = await self._source()
         try:
             return await self._attempt(request, token, timeout)
-        except TokenExpired:
+        except Unauthenticated as error:
+            if error.reason not in RENEWABLE:
+                raise
             renewed = await self._source(rejected=token)
             if renewed is None or renewed == token:
                 raise

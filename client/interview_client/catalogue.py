@@ -24,16 +24,8 @@ from .generated.interview.catalogue.v1 import (
 )
 from .generated.interview.catalogue.v1.catalogue_service_stub import CatalogueServiceStub
 from .generated.methods import CatalogueService as Methods
+from .names import Name, resource_name
 from .paging import Page, PageIterator
-
-Name = str | int
-"""A resource name, `films/17`, or only its number, 17."""
-
-
-def resource_name(collection: str, name: Name) -> str:
-    """Return `films/17` for 17, "17" and "films/17"."""
-    text = str(name)
-    return text if "/" in text else f"{collection}/{text}"
 
 
 class Catalogue:

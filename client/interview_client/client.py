@@ -1,18 +1,20 @@
 """The client: one connection, one login session, every call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import grpc
 from grpc import aio
 
+from .account import Account
 from .agent import AgentCalls
-from .auth import Authenticator, Clock, MemoryTokenStore, TokenStore, utc_now
+from .auth import ApiKeySource, Authenticator, Clock, MemoryTokenStore, TokenStore, utc_now
 from .calls import Calls, Metadata
 from .catalogue import Catalogue
 from .channel import open_channel
 from .generated.interview.auth.v1 import Principal, User
+from .users import Users
 
 
 class InterviewClient:
@@ -33,6 +35,7 @@ class InterviewClient:
         *,
         tls: bool | grpc.ChannelCredentials = False,
         token_store: TokenStore | None = None,
+        api_key: str | None = None,
         health_service: str | None = None,
         channel_options: Mapping[str, str | int] | None = None,
         clock: Clock = utc_now,
@@ -41,7 +44,8 @@ class InterviewClient:
 
         `tls`: True trusts the certificate authorities that come with gRPC, credentials say whom
         to trust (`Tls` makes them of files); False sends everything in the clear, tokens too.
-        `token_store` keeps the tokens beyond this client. `health_service`: with several
+        `token_store` keeps the tokens beyond this client. With an `api_key` no sign-in is needed:
+        every call carries it instead of a token. `health_service`: with several
         servers behind `target`, leave out those whose health service of this name ("" is the
         whole server) does not serve.
         """
@@ -53,10 +57,15 @@ class InterviewClient:
             options=channel_options,
         )
         self._auth = Authenticator(self.channel, token_store or MemoryTokenStore(), clock)
-        self._calls = Calls(self.channel, self._auth.token)
+        source = self._auth.token if api_key is None else ApiKeySource(api_key)
+        self._calls = Calls(self.channel, source)
         agent = AgentCalls(self._calls)
         self.catalogue = Catalogue(self._calls)
         """Films, categories, actors, languages."""
+        self.account = Account(self._calls)
+        """The caller's own rights, password and login sessions."""
+        self.users = Users(self._calls)
+        """Users, roles and API keys."""
         self.chat = agent.chat
         """Open a chat: `async with client.chat() as chat`."""
         self.run_turn = agent.run_turn
@@ -84,9 +93,14 @@ class InterviewClient:
         await self._auth.close()
         await self.channel.close()
 
-    async def sign_in(self, email: str, password: str, device_label: str = "") -> User:
-        """Open a login session. Raises LoginFailed, LoginThrottled."""
-        return await self._auth.sign_in(email, password, device_label)
+    async def sign_in(
+        self, email: str, password: str, device_label: str = "", *, scopes: Sequence[str] = ()
+    ) -> User:
+        """Open a login session. Raises LoginFailed, LoginThrottled.
+
+        `scopes` are the permissions to which the session is limited, none: all of the user's.
+        """
+        return await self._auth.sign_in(email, password, device_label, scopes=scopes)
 
     async def sign_out(self, *, all_sessions: bool = False) -> None:
         """End the login session, or all of the user's; the tokens are forgotten in any case."""
@@ -94,7 +108,7 @@ class InterviewClient:
 
     async def get_current_principal(self) -> Principal:
         """Return who the caller is and what it may do."""
-        return await self._auth.current_principal()
+        return await self.account.current_principal()
 
     async def metadata(self) -> Metadata:
         """Return the metadata that a call needs now, for stubs of your own on `channel`."""

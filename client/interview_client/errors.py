@@ -191,6 +191,14 @@ class RefreshTokenReused(Unauthenticated):
     """A used refresh token came again, so the login session was ended; sign in again."""
 
 
+class StepUpRequired(PermissionDenied):
+    """The password was given too long ago for this; sign in again."""
+
+
+class PasswordRefused(InvalidArgument):
+    """The new password breaks a rule; `field_violations` says which."""
+
+
 class LoginThrottled(ResourceExhausted):
     """Too many failed attempts to sign in; see `retry_delay`."""
 
@@ -233,6 +241,8 @@ BY_REASON: dict[str, type[InterviewError]] = {
     "TOKEN_REVOKED": TokenRevoked,
     "REFRESH_TOKEN_REUSED": RefreshTokenReused,
     "LOGIN_THROTTLED": LoginThrottled,
+    "STEP_UP_REQUIRED": StepUpRequired,
+    "PASSWORD_POLICY": PasswordRefused,
     "RATE_LIMITED": RateLimited,
     "SERVER_DRAINING": ServerDraining,
     "MODEL_UNAVAILABLE": ModelUnavailable,

@@ -19,7 +19,11 @@ from server.generated.interview.agent.v1 import (
     chat_pb2,
     resources_pb2,
 )
-from server.generated.interview.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from server.generated.interview.auth.v1 import (
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    user_service_pb2_grpc,
+)
 from server.generated.interview.auth.v1 import resources_pb2 as auth_resources_pb2
 from server.generated.interview.catalogue.v1 import catalogue_service_pb2_grpc
 
@@ -159,6 +163,7 @@ async def serving(script: Script) -> AsyncIterator[str]:
     server = aio.server(options=[("grpc.so_reuseport", 0)])
     servicer: Any = script
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicer, server)
+    user_service_pb2_grpc.add_UserServiceServicer_to_server(servicer, server)
     catalogue_service_pb2_grpc.add_CatalogueServiceServicer_to_server(servicer, server)
     agent_service_pb2_grpc.add_AgentServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")

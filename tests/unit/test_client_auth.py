@@ -13,7 +13,9 @@ from interview_client import (
     MemoryTokenStore,
     RefreshTokenReused,
     TokenExpired,
+    TokenRevoked,
     Tokens,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -28,6 +30,7 @@ from tests.support.scripted_server import (
     failing,
     in_turn,
     ready,
+    serving,
 )
 
 
@@ -251,3 +254,53 @@ def test_tokens_hide_their_secrets_and_refuse_broken_json() -> None:
     for text in ("", "[]", "{}", '{"access_token": "a"}', '{"access_expire_time": 1}'):
         with pytest.raises(ValueError, match=r"."):
             Tokens.from_json(text)
+
+
+async def test_a_refresh_whose_answer_was_lost_is_repeated_as_it_was(
+    mill: TokenMill, clock: Clock
+) -> None:
+    """RFC 9700 4.14.2: a used refresh token that comes again is a theft, unless it is a repeat."""
+    script = Script(Login=mill.login, GetFilm=film)
+    lost = failing(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    script.answers["RefreshToken"] = in_turn(lost, mill.refresh, mill.refresh)
+    async with connected(script, clock=clock) as client:
+        await client.sign_in("a@b.example", "right")
+        clock.advance(700)
+        await client.catalogue.get_film(1)  # the old token is good for a while
+        await client.catalogue.get_film(1)
+        clock.advance(700)
+        await client.catalogue.get_film(1)
+    first, repeat, later = (request for request, _ in script.calls["RefreshToken"])
+    assert first.request_id != ""
+    assert (repeat.refresh_token, repeat.request_id) == (first.refresh_token, first.request_id)
+    assert later.refresh_token != first.refresh_token
+    assert later.request_id != first.request_id
+
+
+async def test_a_token_whose_key_is_gone_is_renewed(mill: TokenMill, clock: Clock) -> None:
+    refused = failing(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_INVALID")
+    script = Script(Login=mill.login, RefreshToken=mill.refresh, GetFilm=in_turn(refused, film))
+    async with connected(script, clock=clock) as client:
+        await client.sign_in("a@b.example", "right")
+        assert (await client.catalogue.get_film(1)).name == "films/1"
+    assert script.count("RefreshToken") == 1
+
+
+async def test_a_session_that_was_revoked_is_not_renewed(mill: TokenMill, clock: Clock) -> None:
+    revoked = failing(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_REVOKED")
+    script = Script(Login=mill.login, RefreshToken=mill.refresh, GetFilm=revoked)
+    async with connected(script, clock=clock) as client:
+        await client.sign_in("a@b.example", "right")
+        with pytest.raises(TokenRevoked):
+            await client.catalogue.get_film(1)
+    assert script.count("RefreshToken") == 0
+
+
+async def test_an_api_key_is_sent_with_every_call_and_never_renewed() -> None:
+    refused = failing(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_INVALID")
+    script = Script(GetFilm=in_turn(film, refused))
+    async with serving(script) as target, InterviewClient(target, api_key="ik_secret") as client:
+        await client.catalogue.get_film(1)
+        with pytest.raises(Unauthenticated):
+            await client.catalogue.get_film(2)
+    assert [token for _, token in script.calls["GetFilm"]] == ["ik_secret", "ik_secret"]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import interview_client
-from interview_client import InterviewClient
+from interview_client import Account, InterviewClient, Users
 from interview_client.auth import Authenticator
 from interview_client.catalogue import Catalogue
 from interview_client.generated import methods
@@ -23,6 +23,7 @@ from tests.support.scripted_server import Script, answering, connected, serving
 EXPORTED = [
     "TERMINAL",
     "Aborted",
+    "Account",
     "AlreadyExists",
     "Cancelled",
     "Catalogue",
@@ -46,12 +47,14 @@ EXPORTED = [
     "Page",
     "PageIterator",
     "PageTokenExpired",
+    "PasswordRefused",
     "PermissionDenied",
     "ProtocolViolation",
     "RateLimited",
     "RefreshTokenReused",
     "ResourceExhausted",
     "ServerDraining",
+    "StepUpRequired",
     "StreamEnded",
     "Tls",
     "TokenExpired",
@@ -63,6 +66,7 @@ EXPORTED = [
     "Unavailable",
     "Unimplemented",
     "Unknown",
+    "Users",
     "ValidationFailed",
     "error_of_status",
     "kind_of",
@@ -78,15 +82,21 @@ def test_the_exported_names_are_frozen() -> None:
 
 async def test_every_method_of_the_api_can_be_called() -> None:
     async with InterviewClient() as client:
-        offered = set(dir(client)) | set(dir(Catalogue)) | set(dir(Authenticator))
-    services = [methods.AuthService, methods.CatalogueService, methods.AgentService]
+        parts = (client, Account, Authenticator, Catalogue, Users)
+        offered = {name for part in parts for name in dir(part)}
+    services = [
+        methods.AuthService,
+        methods.UserService,
+        methods.CatalogueService,
+        methods.AgentService,
+    ]
     names = [
         fact.path.rpartition("/")[2]
         for service in services
         for _, fact in inspect.getmembers(service)
         if isinstance(fact, methods.Method)
     ]
-    assert len(names) == 18
+    assert len(names) == 37
     missing = {
         name
         for name in names
