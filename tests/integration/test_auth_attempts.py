@@ -94,12 +94,11 @@ async def test_the_wait_grows_from_one_second_to_the_longest_and_no_further(
         clock.advance(seconds=waits[-1])
         assert await _wait(attempts) == 0
     assert waits[:10] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
-    assert waits[10] == 900
-    assert max(waits) == 900
-    assert min(waits[10:]) >= 512
+    # Some are forgotten meanwhile, one every 12 minutes.
+    assert set(waits[10:]) == {512, 900}
 
 
-async def test_a_guess_a_second_gets_no_further_than_the_hour_allows(
+async def test_a_guess_a_minute_gets_no_further_than_the_hour_allows(
     attempts: Attempts, clock: MovableClock
 ) -> None:
     """ASVS 6.3.1: over a day one address gets some 120 guesses at an account, however it waits."""

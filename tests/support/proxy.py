@@ -1,4 +1,4 @@
-"""A TCP proxy between the server and its database: a network that can fail."""
+"""A TCP proxy before the server or its database: a network that can fail."""
 
 import asyncio
 import socket
@@ -11,10 +11,14 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Passes bytes to a port of this machine and back, until it is told otherwise."""
+    """Passes bytes to a port of this machine and back, until it is told otherwise.
 
-    def __init__(self, port: int) -> None:
+    `source` is the address that the target sees; 127.0.0.0/8 are all of this machine.
+    """
+
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
         self._target = port
+        self._source = source
         self._passing = asyncio.Event()
         self._passing.set()
         self._unanswered: bytes | None = None
@@ -63,7 +67,9 @@ class Proxy:
         self._connections.add(connection)
         try:
             with suppress(OSError):
-                back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+                back, forth = await asyncio.open_connection(
+                    "127.0.0.1", self._target, local_addr=(self._source, 0)
+                )
                 connection.writers.append(forth)
                 await asyncio.gather(
                     self._requests(connection, reader, forth),
