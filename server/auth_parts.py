@@ -4,33 +4,57 @@ The server makes all of them; commands make them too, so that what they do is th
 """
 
 import asyncio
-from collections.abc import Sequence
+import secrets
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from random import random
+from uuid import uuid4
 
 from structlog.typing import FilteringBoundLogger
 
 from server.audit.trail import AuditRows
+from server.auth.account_passwords import AccountPasswords
+from server.auth.api_key_principals import ApiKeyPrincipals
+from server.auth.api_key_repository import ApiKeyRows
+from server.auth.api_key_secrets import is_api_key, new_secret
+from server.auth.api_key_uses import ApiKeyUses
+from server.auth.api_keys import ApiKeys
 from server.auth.attempt_repository import AttemptRows
 from server.auth.attempts import Attempts, Limits
+from server.auth.credentials import Credentials
+from server.auth.hash_threads import HashThreads
 from server.auth.key_files import FollowedKeys
 from server.auth.key_ring import KeyRing, ring_of
 from server.auth.keys import signing_key_from_secret
+from server.auth.password_change import PasswordChange
+from server.auth.password_hashes import PasswordHashes
+from server.auth.password_repository import PasswordRows
 from server.auth.passwords import Passwords
 from server.auth.revocation_repository import RevocationRows
 from server.auth.revocations import RevocationPoll, Revocations
 from server.auth.servicer import AuthServicer
 from server.auth.session_repository import SessionRows
-from server.auth.sessions import Sessions
+from server.auth.sessions import Sessions, SessionTimes
 from server.auth.sign_in import SignIn
 from server.auth.token_form import LEEWAY
+from server.auth.token_pairs import TokenPairs
 from server.auth.tokens import AccessTokens, RefreshTokens
+from server.auth.user_directory import UserDirectory
+from server.auth.user_fields import user_fields
+from server.auth.user_parts import Changes
+from server.auth.user_reads import UserDirectoryRows
 from server.auth.user_repository import UserRows
+from server.auth.user_rules import SessionEnds
 from server.auth.user_servicer import UserServicer
+from server.auth.user_writes import UserWrites
 from server.auth.users import Users
 from server.core.clock import Clock
+from server.core.principal import Principal
 from server.database.engine import Database
-from server.rpc.auth import Authenticate
+from server.database.idempotency import IdempotentCalls
+from server.rpc.idempotency import RequestIds
+from server.rpc.page_token import PageTokens
 from server.settings import Settings
 
 
@@ -69,26 +93,62 @@ class AuthParts:
             revocations=self.revocations,
         )
         self._keys = FollowedKeys(file, self.tokens.use_keys, log) if file else None
-        passwords = Passwords(settings.password_cost, log=log, threads=settings.max_running_logins)
+        passwords = passwords_of(settings, log)
         self._closing.push_async_callback(passwords.close)
         sessions = Sessions(
-            SessionRows(database), self.tokens, RefreshTokens(), clock=clock, log=log
+            SessionRows(database, self.audit_rows),
+            TokenPairs(self.tokens, RefreshTokens()),
+            SessionTimes(
+                timedelta(days=settings.session_days),
+                timedelta(seconds=settings.refresh_grace_seconds),
+            ),
+            clock=clock,
+            log=log,
         )
         self.attempts = Attempts(AttemptRows(database), _login_limits(settings), secret, clock)
-        sign_in = SignIn(users, self.attempts, passwords, sessions)
-        self.users = Users(users, passwords, self.tokens, clock=clock)
-        self.auth_servicer = AuthServicer(sign_in, sessions, self.tokens.public_keys)
-        self.user_servicer = UserServicer()
+        hashes = PasswordRows(database, self.audit_rows)
+        accounts = AccountPasswords(hashes, passwords)
+        sign_in = SignIn(users, self.attempts, accounts, sessions)
+        change = PasswordChange(
+            hashes, self.attempts, accounts, passwords, self.tokens, clock=clock
+        )
+        changes = changes_of(database, passwords, self.tokens, self.audit_rows, clock)
+        self.users = Users(users, changes)
+        page_tokens = PageTokens(secret, clock, secrets.token_bytes)
+        self.auth_servicer = AuthServicer(
+            sign_in, sessions, self.tokens.public_keys, change, page_tokens
+        )
+        api_keys = self._build_api_keys(database, clock, log)
+        directory = UserDirectory(UserDirectoryRows(database), user_fields(), clock)
+        self.user_servicer = UserServicer(
+            directory, changes, api_keys, page_tokens, RequestIds(secret), clock
+        )
 
-    @property
-    def authenticate(self) -> Authenticate:
-        """Turns a credential of any kind into its principal."""
-        return self.tokens.verify
+    def _build_api_keys(
+        self, database: Database, clock: Clock, log: FilteringBoundLogger
+    ) -> ApiKeys:
+        rows = ApiKeyRows(database, self.audit_rows)
+        self._key_uses = ApiKeyUses(rows.note_uses, log)
+        self._closing.push_async_callback(self._key_uses.close)
+        principals = ApiKeyPrincipals(
+            rows,
+            self._key_uses.note,
+            clock=clock,
+            random=random,
+            unknown_lookups=max(1, database.pools[0].size // 4),
+        )
+        self.revocations.listen(principals.forget)
+        self._credentials = Credentials(self.tokens.verify, principals)
+        return ApiKeys(rows, self.revocations, clock=clock, new_secret=new_secret, new_uuid=uuid4)
+
+    def authenticate(self, credential: str) -> Principal | Awaitable[Principal]:
+        """Turn a credential of any kind into its principal."""
+        return self._credentials.authenticate(credential)
 
     @staticmethod
     def is_api_key(credential: str) -> bool:
         """Tell whether this has the form of an API key."""
-        return False
+        return is_api_key(credential)
 
     async def start(self) -> None:
         """Read the signing keys, before the first call. Raises KeyFileInvalid."""
@@ -97,11 +157,31 @@ class AuthParts:
 
     def background(self) -> Sequence[asyncio.Task[None]]:
         """Start what runs beside the calls."""
-        return [] if self._keys is None else [asyncio.create_task(self._keys.watch())]
+        tasks = [asyncio.create_task(work.run()) for work in (self._poll, self._key_uses)]
+        if self._keys is not None:
+            tasks.append(asyncio.create_task(self._keys.watch()))
+        return tasks
 
     async def close(self) -> None:
         """Stop threads."""
         await self._closing.aclose()
+
+
+def passwords_of(settings: Settings, log: FilteringBoundLogger) -> Passwords:
+    """Return what makes and checks hashes; a server and a command must do it alike."""
+    return Passwords(
+        PasswordHashes(settings.password_cost, settings.peppers),
+        HashThreads(settings.max_running_logins, settings.max_waiting_logins, random=random),
+        log=log,
+    )
+
+
+def changes_of(
+    database: Database, passwords: Passwords, sessions: SessionEnds, audits: AuditRows, clock: Clock
+) -> Changes:
+    """Return what changes users, for the server and for commands."""
+    writes = UserWrites(database, IdempotentCalls(database, clock), audits)
+    return Changes.over(writes, passwords, sessions, clock=clock)
 
 
 def _login_limits(settings: Settings) -> Limits:

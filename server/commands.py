@@ -22,7 +22,7 @@ from server.auth.passwords import Passwords
 from server.auth.tokens import AccessTokens
 from server.auth.user_repository import UserRows
 from server.auth.users import Users
-from server.auth_parts import passwords_of
+from server.auth_parts import changes_of, passwords_of
 from server.catalogue import commands as catalogue_commands
 from server.catalogue.sample import read_sample_films
 from server.catalogue.sample_loader import load_sample
@@ -216,7 +216,9 @@ def _users(settings: Settings, database: Database, passwords: Passwords) -> User
         audience=settings.token_audience,
         clock=utc_now,
     )
-    return Users(UserRows(database), passwords, tokens, clock=utc_now)
+    audits = AuditRows(database, utc_now)
+    changes = changes_of(database, passwords, tokens, audits, utc_now)
+    return Users(UserRows(database), changes)
 
 
 async def _user_action(users: Users, options: argparse.Namespace) -> int:

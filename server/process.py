@@ -8,12 +8,14 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
+from pydantic import SecretStr
 
 from server.core.importing import importing
 from server.generated.interview.agent.v1 import chat_pb2
 from server.generated.interview.auth.v1 import auth_service_pb2, user_service_pb2
 from server.log import configure
 from server.redaction import Redactor
+from server.secret import password_pepper
 from server.settings import Settings
 
 
@@ -35,6 +37,13 @@ def set_up_logs(settings: Settings, *, worker: int | None = None) -> None:
         secrets=settings.secret_values,
         fields={} if worker is None else {"worker": worker},
     )
+
+
+async def with_pepper(settings: Settings) -> Settings:
+    """Return the settings with the pepper that is kept in the data folder where none is set."""
+    configured = settings.password_pepper.get_secret_value()
+    pepper = await asyncio.to_thread(password_pepper, configured, settings.data_dir)
+    return settings.model_copy(update={"password_pepper": SecretStr(pepper.decode())})
 
 
 def on_signals() -> tuple[asyncio.Event, asyncio.Event]:

@@ -1,4 +1,4 @@
-"""The server's secret: from the settings, or made once and kept in the data folder."""
+"""The server's secrets: from the settings, or made once and kept in the data folder."""
 
 import os
 import secrets
@@ -8,15 +8,29 @@ _BYTES = 32
 
 
 def server_secret(configured: str, data_dir: Path) -> bytes:
-    """Return the secret that keys are derived from. Blocking: reads or writes a file.
+    """Return the secret that keys are derived from, SECRET_KEY. Blocking.
 
-    Without SECRET_KEY a random one is made at the first start and kept, readable by its
-    owner alone, so that tokens outlive a restart.
+    Where it is kept, tokens outlive a restart.
+    """
+    return _kept(configured, data_dir / "secret-key")
+
+
+def password_pepper(configured: str, data_dir: Path) -> bytes:
+    """Return what goes into the hashes of passwords, PASSWORD_PEPPER. Blocking.
+
+    It has nothing to do with the secret: that can be changed, and everybody's password still fits.
+    """
+    return _kept(configured, data_dir / "password-pepper")
+
+
+def _kept(configured: str, file: Path) -> bytes:
+    """Return what is configured; else a random one, made at the first start and kept.
+
+    The file is readable by its owner alone.
     """
     if configured:
         return configured.encode()
-    file = data_dir / "secret-key"
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with open(file, "xb", opener=_private) as new:  # Path.open takes no opener
             new.write(secrets.token_hex(_BYTES).encode())

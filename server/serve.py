@@ -17,7 +17,7 @@ from server.commands import first_line, load_sample_films, prepare_schema
 from server.core.clock import utc_now
 from server.database.schema import SchemaRefused
 from server.log import logger
-from server.process import fail, on_signals, run, set_up_logs
+from server.process import fail, on_signals, run, set_up_logs, with_pepper
 from server.reports import Reports, when_parent_is_gone
 from server.rpc.lifecycle import AddressInUse
 from server.rpc.tls import TlsFileInvalid
@@ -103,7 +103,7 @@ async def _application(settings: Settings) -> Application:
     secret = await asyncio.to_thread(
         server_secret, settings.secret_key.get_secret_value(), settings.data_dir
     )
-    return Application(settings, secret, utc_now, logger("server"))
+    return Application(await with_pepper(settings), secret, utc_now, logger("server"))
 
 
 async def _run_application(

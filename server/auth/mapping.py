@@ -1,12 +1,14 @@
 """Sign-in between the contract and the domain."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from server.auth.domain import User, checked_email
-from server.auth.sessions import Login, TokenPair
+from server.auth.password_change import Change
+from server.auth.sessions import Login
+from server.auth.token_pairs import TokenPair
 from server.auth.user_mapping import user_message
 from server.core.principal import FOREVER, CredentialKind, Principal
 from server.core.roles import is_permission
@@ -15,15 +17,11 @@ from server.generated.interview.options.v1 import options_pb2 as options
 from server.rpc.validation import validated
 from server.rpc.well_known import duration, timestamp
 
-MAX_PASSWORD_BYTES: Final = 1024
-"""Above what any password can have, so that a long one is answered like a wrong one."""
-
 
 def _password(text: str) -> str:
+    # However long: one that nobody can have is answered like any wrong one.
     if not text:
         raise ValueError("must be set")
-    if len(text.encode("utf-8")) > MAX_PASSWORD_BYTES:
-        raise ValueError(f"must have at most {MAX_PASSWORD_BYTES} bytes")
     return text
 
 
@@ -39,18 +37,22 @@ def _line(text: str) -> str:
     return text
 
 
-class LoginCommand(BaseModel):
-    """The rules of LoginRequest."""
+class ChangePasswordCommand(BaseModel):
+    """The rules of ChangePasswordRequest; those for new passwords are the domain's."""
 
-    email: Annotated[str, AfterValidator(_email)]
-    password: Annotated[str, AfterValidator(_password), Field(repr=False)]
-    device_label: Annotated[str, Field(max_length=64), AfterValidator(_line)]
+    current_password: Annotated[str, AfterValidator(_password), Field(repr=False)]
+    new_password: Annotated[str, AfterValidator(_password), Field(repr=False)]
+
+
+def _given(text: str) -> str | None:
+    return text or None
 
 
 class RefreshCommand(BaseModel):
     """The rules of RefreshTokenRequest."""
 
     refresh_token: Annotated[str, Field(min_length=16, max_length=512, repr=False)]
+    request_id: Annotated[UUID | None, BeforeValidator(_given), Field(repr=False)]
 
 
 def _permission(name: str) -> str:
@@ -70,6 +72,15 @@ Permissions = Annotated[
 ]
 
 
+class LoginCommand(BaseModel):
+    """The rules of LoginRequest."""
+
+    email: Annotated[str, AfterValidator(_email)]
+    password: Annotated[str, AfterValidator(_password), Field(repr=False)]
+    device_label: Annotated[str, Field(max_length=64), AfterValidator(_line)]
+    scopes: Annotated[Permissions, Field(max_length=64)]
+
+
 class TestPermissionsCommand(BaseModel):
     """The rules of TestPermissionsRequest."""
 
@@ -85,13 +96,28 @@ def login_command(request: auth.LoginRequest) -> LoginCommand:
             "email": request.email,
             "password": request.password,
             "device_label": request.device_label,
+            "scopes": list(request.scopes),
         },
+    )
+
+
+def password_change(request: auth.ChangePasswordRequest, ip_address: str) -> Change:
+    """Read a ChangePasswordRequest; raises ValidationFailed."""
+    command = validated(
+        ChangePasswordCommand,
+        {"current_password": request.current_password, "new_password": request.new_password},
+    )
+    return Change(
+        command.current_password, command.new_password, request.keep_other_sessions, ip_address
     )
 
 
 def refresh_command(request: auth.RefreshTokenRequest) -> RefreshCommand:
     """Read a RefreshTokenRequest; raises ValidationFailed."""
-    return validated(RefreshCommand, {"refresh_token": request.refresh_token})
+    return validated(
+        RefreshCommand,
+        {"refresh_token": request.refresh_token, "request_id": request.request_id},
+    )
 
 
 def test_permissions_command(request: auth.TestPermissionsRequest) -> TestPermissionsCommand:
@@ -107,7 +133,7 @@ def login_response(login: Login) -> auth.LoginResponse:
     return auth.LoginResponse(
         tokens=token_pair(login.tokens),
         user=user_message(login.user),
-        login_session=_session_name(login.user.user_id, login.session.session_id),
+        login_session=login.session.name,
     )
 
 
@@ -137,7 +163,3 @@ def principal_message(principal: Principal, user: User) -> auth.Principal:
         login_session="" if by_key else principal.credential,
         api_key=principal.credential if by_key else "",
     )
-
-
-def _session_name(user_id: UUID, session_id: UUID) -> str:
-    return f"users/{user_id}/loginSessions/{session_id}"

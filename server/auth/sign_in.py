@@ -1,10 +1,13 @@
 """Signing in with e-mail address and password."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from server.auth.account_passwords import AccountPasswords
 from server.auth.attempts import Attempts
-from server.auth.domain import ACTIVE, Account, folded_email
+from server.auth.domain import Account, folded_email
 from server.auth.sessions import Device, Login, Sessions
+from server.core.audit import AuditRecord
 from server.core.errors import Unauthenticated
 
 
@@ -15,13 +18,6 @@ class Accounts(Protocol):
         """Return the account with this folded address."""
 
 
-class PasswordVerifier(Protocol):
-    """Checks a password against a stored hash."""
-
-    async def verify(self, password: str, stored_hash: str | None, *, subject: str = "") -> bool:
-        """Tell whether they belong together, in the same time whatever the answer."""
-
-
 class SignIn:
     """Turns a password into a login session."""
 
@@ -29,7 +25,7 @@ class SignIn:
         self,
         accounts: Accounts,
         attempts: Attempts,
-        passwords: PasswordVerifier,
+        passwords: AccountPasswords,
         sessions: Sessions,
     ) -> None:
         self._accounts = accounts
@@ -37,8 +33,15 @@ class SignIn:
         self._passwords = passwords
         self._sessions = sessions
 
-    async def login(self, email: str, password: str, device: Device) -> Login:
-        """Open a login session.
+    async def login(
+        self,
+        email: str,
+        password: str,
+        device: Device,
+        record: AuditRecord,
+        scopes: Sequence[str] = (),
+    ) -> Login:
+        """Open a login session, whose tokens are limited to the permissions `scopes` if any.
 
         Raises:
             Unauthenticated: LOGIN_FAILED; the same for an unknown user, a wrong password and
@@ -49,12 +52,10 @@ class SignIn:
         account = await self._accounts.find_account(address)
         user_id = account.user.user_id if account else None
         attempt = await self._attempts.begin(address, user_id, device.ip_address)
-        stored_hash = account.password_hash if account and account.user.state == ACTIVE else None
-        subject = account.user.name if account else ""
-        matches = await self._passwords.verify(password, stored_hash, subject=subject)
-        if account is None or stored_hash is None or not matches:
+        verified = await self._passwords.verified(account, password)
+        if verified is None:
             raise _login_failed()
-        login = await self._sessions.open(account, device)
+        login = await self._sessions.open(verified, device, scopes, record)
         if login is None:
             raise _login_failed()
         await self._attempts.succeed(attempt)

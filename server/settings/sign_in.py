@@ -20,7 +20,9 @@ class SignInSettings(BaseSettings):
     """How long a repeat of a refresh, known by its request_id, gets an answer; 0: never."""
     password_cost: Annotated[int, Field(ge=4, le=16)] = 12
     password_pepper: SecretStr = SecretStr("")
+    """Goes into every hash of a password and is not in the database, nor made from SECRET_KEY."""
     password_pepper_previous: SecretStr = SecretStr("")
+    """The one before; a hash with it is replaced at the user's next sign-in."""
     login_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Wrong passwords of one account from one address before it has to wait; 0: no limit."""
     login_failures_per_address: Annotated[int, Field(ge=0, le=100_000)] = 50

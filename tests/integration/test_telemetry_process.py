@@ -31,7 +31,10 @@ from server.log import logger
 from server.settings import Settings
 
 async def main():
-    settings = Settings(_env_file=None, port=0, data_dir=pathlib.Path(sys.argv[1]))
+    pepper = "p" * 32
+    settings = Settings(
+        _env_file=None, port=0, data_dir=pathlib.Path(sys.argv[1]), password_pepper=pepper
+    )
     await migrate.upgrade(settings.effective_database_url)
     app = Application(settings, b"s" * 32, utc_now, logger("test"))
     await app.start()

@@ -6,6 +6,10 @@ from datetime import UTC, datetime, timedelta
 from random import random
 from typing import Any
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from structlog.typing import FilteringBoundLogger
 
 from server.auth.attempt_repository import AttemptRows
@@ -39,7 +43,14 @@ def forge(key: SigningKey, header: Any, payload: Any) -> str:
     """Sign whatever is given: bytes as they are, anything else as JSON."""
     parts = [p if isinstance(p, bytes) else json.dumps(p).encode() for p in (header, payload)]
     signed = ".".join(segment(part) for part in parts)
-    return f"{signed}.{segment(key.private.sign(signed.encode()))}"
+    return f"{signed}.{segment(_signature(key, signed.encode()))}"
+
+
+def _signature(key: SigningKey, signed: bytes) -> bytes:
+    if isinstance(key.private, Ed25519PrivateKey):
+        return key.private.sign(signed)
+    r, s = decode_dss_signature(key.private.sign(signed, ec.ECDSA(hashes.SHA256())))
+    return r.to_bytes(32) + s.to_bytes(32)
 
 
 def passwords_at(cost: int, log: FilteringBoundLogger) -> Passwords:
