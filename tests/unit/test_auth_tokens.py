@@ -2,210 +2,41 @@
 
 import base64
 import hashlib
-import hmac
 import json
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from server.auth.keys import SigningKey, signing_key, signing_key_from_secret
+from server.auth.key_ring import KeyRing, ring_of
+from server.auth.keys import EDDSA, ES256, new_signing_key, signing_key_from_secret
+from server.auth.token_form import MAX_TOKEN_CHARACTERS
 from server.auth.tokens import AccessTokens, RefreshTokens
 from server.core.errors import Unauthenticated
-from tests.support.auth import MovableClock, forge, segment
+from server.core.roles import permissions_of
+from tests.support.auth import MovableClock
+from tests.support.forged_claims import BAD
+from tests.support.mint import mint, ring_of_mint
 
 KEY = signing_key_from_secret(b"a secret of thirty-two bytes....")
-STRANGER = signing_key_from_secret(b"another secret of 32 bytes......")
-HEADER = {"alg": "EdDSA", "typ": "at+jwt", "kid": KEY.kid}
 USER = UUID("6a1f8a1e-51f1-4c0e-9d57-0f4dcb7f3a10")
 SESSION = UUID("0b6b7c52-5a36-4e52-8f4e-8a6d1de0b0a7")
-NOW = int(MovableClock().now.timestamp())
-CLAIMS: dict[str, Any] = {
-    "iss": "interview",
-    "aud": "interview-api",
-    "sub": str(USER),
-    "sid": str(SESSION),
-    "jti": "abcdefghijklmnopqrstuv",
-    "roles": ["viewer"],
-    "auth_time": NOW - 60,
-    "iat": NOW,
-    "exp": NOW + 900,
-}
+MINT = mint(KEY, MovableClock().now, USER, SESSION, issuer="interview", audience="interview-api")
+NOW = MINT.now
+GOOD = MINT.good
+RING = ring_of_mint(MINT, MovableClock().now)
 
 
-def access_tokens(clock: MovableClock, key: SigningKey = KEY, **options: Any) -> AccessTokens:
-    return AccessTokens(key, issuer="interview", audience="interview-api", clock=clock, **options)
+def access_tokens(clock: MovableClock, keys: KeyRing = RING, **options: Any) -> AccessTokens:
+    return AccessTokens(keys, issuer="interview", audience="interview-api", clock=clock, **options)
 
 
 def claims(**changes: Any) -> str:
     """A token signed with the right key whose claims differ from good ones."""
-    return forge(KEY, HEADER, CLAIMS | changes)
-
-
-def without(claim: str) -> str:
-    return forge(KEY, HEADER, {k: v for k, v in CLAIMS.items() if k != claim})
-
-
-def header(**changes: Any) -> str:
-    return forge(KEY, HEADER | changes, CLAIMS)
-
-
-def raw_claims(find: str, put: str) -> str:
-    """A token whose payload is not what json.dumps would write."""
-    return forge(KEY, HEADER, json.dumps(CLAIMS).replace(find, put).encode())
-
-
-def signed_by_hmac(secret: bytes, algorithm: str) -> str:
-    """The confusion of keys: our public key used as the secret of an HMAC."""
-    signed = f"{segment(json.dumps(HEADER | {'alg': algorithm}).encode())}.{GOOD.split('.')[1]}"
-    return f"{signed}.{segment(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
-
-
-def signed_by_elliptic_curve() -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
-    headers = {"typ": "at+jwt", "kid": KEY.kid}
-    return jwt.encode(CLAIMS, key, algorithm="ES256", headers=headers)
-
-
-GOOD = forge(KEY, HEADER, CLAIMS)
-HEAD, BODY, SIGNATURE = GOOD.split(".")
-PUBLIC_PEM = KEY.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-JWK = {"kty": "OKP", "crv": "Ed25519", "x": segment(STRANGER.public.public_bytes_raw())}
-
-BAD: dict[str, Callable[[], str]] = {
-    "nothing": lambda: "",
-    "two dots": lambda: "..",
-    "one word": lambda: "token",
-    "two parts": lambda: f"{HEAD}.{BODY}",
-    "four parts": lambda: f"{GOOD}.{BODY}",
-    "five parts": lambda: f"{GOOD}..",
-    "no signature": lambda: f"{HEAD}.{BODY}.",
-    "short signature": lambda: GOOD[:-2],
-    "changed signature": lambda: f"{HEAD}.{BODY}.{'A' * len(SIGNATURE)}",
-    "loose bits at the end": lambda: GOOD[:-1] + chr(ord(GOOD[-1]) + 1),
-    "padded": lambda: f"{GOOD}==",
-    "a newline behind it": lambda: f"{GOOD}\n",
-    "a space before it": lambda: f" {GOOD}",
-    "a NUL in it": lambda: f"{HEAD}\0.{BODY}.{SIGNATURE}",
-    "not ASCII": lambda: f"{HEAD}.{BODY}.{SIGNATURE[:-1]}é",
-    "standard base64": lambda: f"{HEAD}.{BODY}.{'+/' * 43}",
-    "the prefix again": lambda: f"Bearer {GOOD}",
-    "too long": lambda: claims(roles=["viewer", "x" * 4096]),
-    "one megabyte": lambda: "A" * 1_000_000,
-    "another key": lambda: forge(STRANGER, HEADER, CLAIMS),
-    "another key under its own name": lambda: forge(
-        STRANGER, HEADER | {"kid": STRANGER.kid}, CLAIMS
-    ),
-    "the payload of another token": lambda: (
-        f"{HEAD}.{claims(sub=str(uuid4())).split('.')[1]}.{SIGNATURE}"
-    ),
-    "alg none": lambda: f"{segment(json.dumps(HEADER | {'alg': 'none'}).encode())}.{BODY}.",
-    "alg none, signed": lambda: header(alg="none"),
-    "alg NoNe": lambda: header(alg="NoNe"),
-    "alg null": lambda: header(alg=None),
-    "alg a list": lambda: header(alg=["EdDSA"]),
-    "alg in lower case": lambda: header(alg="eddsa"),
-    "alg by its other name": lambda: header(alg="Ed25519"),
-    "HMAC with the public key's bytes": lambda: signed_by_hmac(
-        KEY.public.public_bytes_raw(), "HS256"
-    ),
-    "HMAC with the public key's PEM": lambda: signed_by_hmac(PUBLIC_PEM, "HS256"),
-    "HMAC that says EdDSA": lambda: signed_by_hmac(KEY.public.public_bytes_raw(), "EdDSA"),
-    "ES256": signed_by_elliptic_curve,
-    "no typ": lambda: forge(KEY, {"alg": "EdDSA", "kid": KEY.kid}, CLAIMS),
-    "typ JWT": lambda: header(typ="JWT"),
-    "typ of a refresh token": lambda: header(typ="rt+jwt"),
-    "typ in upper case": lambda: header(typ="AT+JWT"),
-    "no kid": lambda: forge(KEY, {"alg": "EdDSA", "typ": "at+jwt"}, CLAIMS),
-    "kid unknown": lambda: header(kid="0"),
-    "kid a path": lambda: header(kid="../../etc/passwd"),
-    "kid a number": lambda: header(kid=1),
-    "kid a list": lambda: header(kid=[KEY.kid]),
-    "kid null": lambda: header(kid=None),
-    "jwk in the header": lambda: forge(STRANGER, HEADER | {"jwk": JWK}, CLAIMS),
-    "jku in the header": lambda: header(jku="https://example.com/keys"),
-    "crit": lambda: header(crit=["exp"]),
-    "b64 false": lambda: header(b64=False),
-    "alg twice": lambda: forge(
-        KEY, json.dumps(HEADER).replace("{", '{"alg":"none",', 1).encode(), CLAIMS
-    ),
-    "header a list": lambda: forge(KEY, [HEADER], CLAIMS),
-    "header no JSON": lambda: forge(KEY, b"{alg:EdDSA}", CLAIMS),
-    "header of nested lists": lambda: forge(KEY, b"[" * 2000, {}),
-    "payload a list": lambda: forge(KEY, HEADER, [CLAIMS]),
-    "payload a string": lambda: forge(KEY, HEADER, "claims"),
-    "payload empty": lambda: forge(KEY, HEADER, b""),
-    "payload broken": lambda: forge(KEY, HEADER, json.dumps(CLAIMS).encode()[:-1]),
-    "payload not UTF-8": lambda: raw_bytes(b"interview-api", b"interview\xff"),
-    "payload UTF-16": lambda: forge(KEY, HEADER, json.dumps(CLAIMS).encode("utf-16")),
-    "payload of nested lists": lambda: forge(KEY, HEADER, b"[" * 2500),
-    "exp twice": lambda: raw_claims('"exp":', '"exp": 1, "exp":'),
-    "a claim too many": lambda: claims(token_use="refresh"),
-    "exp missing": lambda: without("exp"),
-    "exp null": lambda: claims(exp=None),
-    "exp a string": lambda: claims(exp=str(NOW + 900)),
-    "exp a fraction": lambda: claims(exp=NOW + 900.5),
-    "exp a whole fraction": lambda: claims(exp=float(NOW + 900)),
-    "exp true": lambda: claims(exp=True),
-    "exp a list": lambda: claims(exp=[NOW + 900]),
-    "exp in the far future": lambda: claims(exp=10**30),
-    "exp beyond the lifetime": lambda: claims(exp=NOW + 901),
-    "exp of 1500 digits": lambda: raw_claims(str(NOW + 900), "9" * 1500),
-    "exp infinite": lambda: raw_claims(str(NOW + 900), "Infinity"),
-    "exp 1e400": lambda: raw_claims(str(NOW + 900), "1e400"),
-    "exp NaN": lambda: raw_claims(str(NOW + 900), "NaN"),
-    "exp negative": lambda: claims(exp=-1),
-    "exp before iat": lambda: claims(exp=NOW - 1),
-    "iat missing": lambda: without("iat"),
-    "iat a string": lambda: claims(iat=str(NOW)),
-    "iat false": lambda: claims(iat=False, exp=900),
-    "iat in the future": lambda: claims(iat=NOW + 31, exp=NOW + 900),
-    "iat negative": lambda: claims(iat=-1, exp=800),
-    "auth_time missing": lambda: without("auth_time"),
-    "auth_time in the future": lambda: claims(auth_time=NOW + 31),
-    "auth_time a string": lambda: claims(auth_time=str(NOW)),
-    "auth_time negative": lambda: claims(auth_time=-1),
-    "iss missing": lambda: without("iss"),
-    "iss of another": lambda: claims(iss="interview.example.com"),
-    "iss a list": lambda: claims(iss=["interview"]),
-    "aud missing": lambda: without("aud"),
-    "aud of another": lambda: claims(aud="interview"),
-    "aud a part": lambda: claims(aud="interview-ap"),
-    "aud a list": lambda: claims(aud=["interview-api"]),
-    "aud among others": lambda: claims(aud=["interview-api", "other"]),
-    "aud an object": lambda: claims(aud={"interview-api": 1}),
-    "sub missing": lambda: without("sub"),
-    "sub empty": lambda: claims(sub=""),
-    "sub no UUID": lambda: claims(sub="admin"),
-    "sub a number": lambda: claims(sub=1),
-    "sub null": lambda: claims(sub=None),
-    "sub in another form": lambda: claims(sub=f"urn:uuid:{USER}"),
-    "sub in upper case": lambda: claims(sub=str(USER).upper()),
-    "sid missing": lambda: without("sid"),
-    "sid empty": lambda: claims(sid=""),
-    "sid no UUID": lambda: claims(sid="1"),
-    "jti missing": lambda: without("jti"),
-    "jti empty": lambda: claims(jti=""),
-    "jti a number": lambda: claims(jti=12345678901234567890),
-    "jti with a newline": lambda: claims(jti="abcdefghijklmnopqrstuv\n"),
-    "roles missing": lambda: without("roles"),
-    "roles a string": lambda: claims(roles="admin"),
-    "roles of numbers": lambda: claims(roles=[1]),
-    "roles nested": lambda: claims(roles=[["admin"]]),
-    "roles twice": lambda: claims(roles=["admin", "admin"]),
-    "roles not ASCII": lambda: claims(roles=["\ud800"]),
-    "roles too many": lambda: claims(roles=[f"role-{'x' * n}" for n in range(1, 34)]),
-}
-
-
-def raw_bytes(find: bytes, put: bytes) -> str:
-    return forge(KEY, HEADER, json.dumps(CLAIMS).encode().replace(find, put))
+    return MINT.with_claims(**changes)
 
 
 def reason_and_text(tokens: AccessTokens, token: str) -> tuple[str, str]:
@@ -224,7 +55,7 @@ def test_forging_with_the_right_key_and_claims_is_accepted() -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_broken_or_forged_token_is_refused_with_one_text(name: str) -> None:
-    found = reason_and_text(access_tokens(MovableClock()), BAD[name]())
+    found = reason_and_text(access_tokens(MovableClock()), BAD[name](MINT))
     assert found == ("CREDENTIAL_INVALID", "the credential is not valid; sign in again")
 
 
@@ -246,15 +77,16 @@ def test_issued_token_tells_whose_it_is() -> None:
     assert principal.expire_time == expires
     assert principal.auth_time == signed_in
     assert principal.roles == ("admin", "viewer")
+    assert principal.issue_time == clock.now
     assert principal.may("users.write")
     assert not tokens.verify(GOOD).may("users.write")
 
 
 def test_header_and_claims_are_exactly_those_of_the_contract() -> None:
     token, _ = access_tokens(MovableClock()).issue(USER, SESSION, ("viewer",), datetime.now(UTC))
-    assert jwt.get_unverified_header(token) == HEADER
+    assert jwt.get_unverified_header(token) == MINT.header
     payload = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    assert payload.keys() == CLAIMS.keys()
+    assert payload.keys() == MINT.claims.keys()
     assert len(token) < 1024
 
 
@@ -302,7 +134,7 @@ def test_memory_is_bounded_and_keeps_what_is_used() -> None:
 
 def test_refused_token_is_not_remembered() -> None:
     tokens = access_tokens(MovableClock())
-    reason_and_text(tokens, BAD["another key"]())
+    reason_and_text(tokens, BAD["a stranger's key"](MINT))
     assert tokens.remembered == 0
 
 
@@ -344,31 +176,95 @@ def test_clock_of_the_signer_may_be_ahead_by_the_leeway() -> None:
     assert access_tokens(MovableClock()).verify(token).user_id == USER
 
 
-def test_name_of_a_key_is_its_thumbprint() -> None:
-    """RFC 8037, appendix A.1 to A.3."""
-    private = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
-    key = signing_key(Ed25519PrivateKey.from_private_bytes(private))
-    assert key.kid == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-
-
 def test_replicas_with_one_secret_agree_and_others_do_not() -> None:
     clock = MovableClock()
-    secret = b"s" * 32
-    token, _ = access_tokens(clock, signing_key_from_secret(secret)).issue(
-        USER, SESSION, (), clock()
+    one, same, other = (
+        access_tokens(clock, ring_of(signing_key_from_secret(secret), clock.now))
+        for secret in (b"s" * 32, b"s" * 32, b"s" * 33)
     )
-    assert access_tokens(clock, signing_key_from_secret(secret)).verify(token).user_id == USER
+    token, _ = one.issue(USER, SESSION, (), clock.now)
+    assert same.verify(token).user_id == USER
     with pytest.raises(Unauthenticated):
-        access_tokens(clock, signing_key_from_secret(secret + b"!")).verify(token)
+        other.verify(token)
 
 
-def test_short_secret_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 32 bytes"):
-        signing_key_from_secret(b"s" * 31)
+@pytest.mark.parametrize("algorithm", [EDDSA, ES256])
+def test_each_key_signs_with_its_own_algorithm(algorithm: str) -> None:
+    """RFC 8725, 3.1: the verifier knows the algorithm and does not ask the token."""
+    clock = MovableClock()
+    key = new_signing_key(algorithm)
+    tokens = access_tokens(clock, ring_of(key, clock.now))
+    token, _ = tokens.issue(USER, SESSION, ("viewer",), clock.now)
+    assert jwt.get_unverified_header(token) == {"alg": algorithm, "typ": "at+jwt", "kid": key.kid}
+    assert tokens.verify(token).user_id == USER
 
 
-def test_key_does_not_show_itself() -> None:
-    assert "private" not in repr(KEY)
+def test_a_next_key_verifies_before_it_signs() -> None:
+    tokens = access_tokens(MovableClock())
+    token = MINT.by(MINT.coming, alg=ES256, kid=MINT.coming.kid)
+    assert tokens.verify(token).user_id == USER
+
+
+def test_a_retired_key_verifies_until_its_tokens_are_dead_remembered_or_not() -> None:
+    """A token of whoever finds the key later ends with the key (RFC 7517, 10)."""
+    clock = MovableClock()
+    signing, coming, _ = RING.keys
+    retired = KeyRing((replace(signing, retire_time=clock.now), coming))
+    tokens = access_tokens(clock, retired)
+    clock.advance(minutes=15, seconds=29)
+    late = MINT.with_claims(iat=NOW + 900, exp=NOW + 1800)
+    other = MINT.with_claims(iat=NOW + 900, exp=NOW + 1800, jti="zyxwvutsrqponmlkjihgfe")
+    assert tokens.verify(late) == tokens.verify(late)
+    assert KEY in tokens.public_keys()
+    clock.advance(seconds=1)
+    for token in (late, other):
+        assert reason_and_text(tokens, token)[0] == "CREDENTIAL_INVALID"
+    assert tokens.remembered == 0
+    assert KEY not in tokens.public_keys()
+
+
+def test_tokens_of_a_key_that_is_dropped_are_forgotten_and_others_are_not() -> None:
+    tokens = access_tokens(MovableClock())
+    kept = MINT.by(MINT.coming, alg=ES256, kid=MINT.coming.kid)
+    tokens.verify(GOOD)
+    same = tokens.verify(kept)
+    tokens.use_keys(KeyRing(RING.keys[1:]))
+    assert tokens.remembered == 1
+    assert tokens.verify(kept) is same
+    assert reason_and_text(tokens, GOOD)[0] == "CREDENTIAL_INVALID"
+
+
+def test_without_a_key_nothing_is_signed_and_nothing_verified() -> None:
+    clock = MovableClock()
+    tokens = access_tokens(clock, KeyRing())
+    assert reason_and_text(tokens, GOOD)[0] == "CREDENTIAL_INVALID"
+    assert tokens.public_keys() == []
+    with pytest.raises(LookupError):
+        tokens.issue(USER, SESSION, (), clock.now)
+
+
+def test_scopes_limit_what_roles_grant() -> None:
+    """RFC 9068, 2.2.3; a scope grants nothing that no role does."""
+    clock = MovableClock()
+    tokens = access_tokens(clock)
+    scopes = ("films.read", "users.write", "not.of.this.version")
+    token, _ = tokens.issue(USER, SESSION, ("viewer",), clock.now, scopes)
+    assert tokens.verify(token).permissions == {"films.read"}
+    payload = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert payload["scope"] == " ".join(scopes)
+    unlimited, _ = tokens.issue(USER, SESSION, ("viewer",), clock.now)
+    assert tokens.verify(unlimited).permissions == permissions_of(("viewer",))
+
+
+def test_length_alone_decides_about_a_long_token() -> None:
+    tokens = access_tokens(MovableClock())
+    lengths = {
+        len(token): token for token in (claims(scope=f"a.{'b' * n}") for n in range(2600, 2900))
+    }
+    longest = max(length for length in lengths if length <= MAX_TOKEN_CHARACTERS)
+    assert tokens.verify(lengths[longest]).permissions == frozenset()
+    shortest = min(length for length in lengths if length > MAX_TOKEN_CHARACTERS)
+    assert reason_and_text(tokens, lengths[shortest])[0] == "CREDENTIAL_INVALID"
 
 
 def test_refresh_token_is_random_and_kept_as_its_hash() -> None:
