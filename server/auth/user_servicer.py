@@ -2,33 +2,37 @@
 
 from server.auth.api_key_servicer import ApiKeyMethods
 from server.auth.api_keys import ApiKeys
+from server.auth.user_change_servicer import UserChangeMethods
 from server.auth.user_directory import UserDirectory
 from server.auth.user_list_requests import GetUser, ListUsers
 from server.auth.user_mapping import role_message, user_message
+from server.auth.user_parts import Changes
 from server.core.clock import Clock
 from server.core.paging import PageRequest
 from server.generated.interview.auth.v1 import resources_pb2, user_service_pb2
 from server.query.requests import ListRows, arguments_of
 from server.rpc.call import Call
+from server.rpc.idempotency import RequestIds
 from server.rpc.page_token import PageTokens
 from server.rpc.validation import validated
 
 
-class UserServicer(ApiKeyMethods):
+class UserServicer(UserChangeMethods, ApiKeyMethods):
     """interview.auth.v1.UserService: map in, ask the domain, map out."""
 
     def __init__(
-        self, directory: UserDirectory, api_keys: ApiKeys, page_tokens: PageTokens, clock: Clock
+        self,
+        directory: UserDirectory,
+        changes: Changes,
+        api_keys: ApiKeys,
+        page_tokens: PageTokens,
+        request_ids: RequestIds,
+        clock: Clock,
     ) -> None:
-        super().__init__(api_keys, page_tokens, clock)
+        UserChangeMethods.__init__(self, changes, request_ids, clock)
+        ApiKeyMethods.__init__(self, api_keys, page_tokens, clock)
         self._directory = directory
         self._page_tokens = page_tokens
-
-    async def CreateUser(
-        self, request: user_service_pb2.CreateUserRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
 
     async def GetUser(
         self, request: user_service_pb2.GetUserRequest, call: Call
@@ -62,48 +66,6 @@ class UserServicer(ApiKeyMethods):
             users=[user_message(user) for user in found.rows],
             next_page_token=self._page_tokens.seal(call.method, arguments, found.next_after),
         )
-
-    async def UpdateUser(
-        self, request: user_service_pb2.UpdateUserRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
-
-    async def DeleteUser(
-        self, request: user_service_pb2.DeleteUserRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
-
-    async def UndeleteUser(
-        self, request: user_service_pb2.UndeleteUserRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
-
-    async def SuspendUser(
-        self, request: user_service_pb2.SuspendUserRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
-
-    async def ReactivateUser(
-        self, request: user_service_pb2.ReactivateUserRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
-
-    async def GrantRole(
-        self, request: user_service_pb2.GrantRoleRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
-
-    async def RevokeRole(
-        self, request: user_service_pb2.RevokeRoleRequest, call: Call
-    ) -> resources_pb2.User:
-        """."""
-        raise NotImplementedError
 
     async def ListRoles(
         self, request: user_service_pb2.ListRolesRequest, call: Call

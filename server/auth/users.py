@@ -1,63 +1,48 @@
-"""The users: who there is, with which roles and password."""
+"""What operators do with users, whom they know by their addresses.
+
+Nobody signs in for that: the audit trail keeps the command in place of a method, and no principal.
+"""
 
 import base64
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
-from uuid import UUID, uuid4
+from typing import Any, Final, Protocol
+from uuid import uuid4
 
-from server.auth.domain import (
-    ACTIVE,
-    USER_TYPE,
-    Account,
-    User,
-    UserRepository,
-    checked_email,
-    folded_email,
-)
-from server.core.clock import Clock
-from server.core.errors import (
-    DomainError,
-    FieldViolation,
-    ResourceNotFound,
-    ResourceRef,
-    ValidationFailed,
-)
+from server.auth.domain import USER_TYPE, Account, User, checked_email, folded_email
+from server.auth.user_changes import NewUser
+from server.auth.user_parts import Changes
+from server.auth.user_rules import Target
+from server.core.audit import AuditRecord
+from server.core.errors import FieldViolation, ResourceNotFound, ValidationFailed
+from server.core.idempotency import Replay
 from server.core.roles import ROLES
 
 DEMO_USERS: Final = (("viewer@example.com", "viewer"), ("admin@example.com", "admin"))
 
 
-class PasswordHasher(Protocol):
-    """Hashes new passwords."""
+class Accounts(Protocol):
+    """Finds users."""
 
-    async def hash(self, password: str) -> str:
-        """Return the hash; raises DomainError PASSWORD_POLICY for a weak password."""
+    async def find_account(self, email: str) -> Account | None:
+        """Return the account with this folded address."""
 
-
-class SessionEnds(Protocol):
-    """Hears of login sessions that have ended."""
-
-    def forget_session(self, session_id: UUID) -> None:
-        """Refuse the session's tokens from now on."""
+    async def users(self) -> Sequence[User]:
+        """Return every user in the order of the address."""
 
 
 class Users:
-    """Creates and changes users."""
+    """Creates and changes users for operators."""
 
     def __init__(
         self,
-        repository: UserRepository,
-        passwords: PasswordHasher,
-        sessions: SessionEnds,
+        accounts: Accounts,
+        changes: Changes,
         *,
-        clock: Clock,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self._repository = repository
-        self._passwords = passwords
-        self._sessions = sessions
-        self._clock = clock
+        self._accounts = accounts
+        self._changes = changes
         self._randomness = randomness
 
     async def create_user(self, email: str, password: str, roles: Sequence[str]) -> User:
@@ -67,24 +52,10 @@ class Users:
             ValidationFailed: the address is none, or a role is unknown.
             DomainError: RESOURCE_EXISTS when the address is taken, PASSWORD_POLICY.
         """
-        address = _checked(email, roles)
-        if await self._repository.find_account(address) is not None:
-            raise await self._taken(address)  # before the hash, which is the dear part
-        password_hash = await self._passwords.hash(password)
-        now = self._clock()
-        user = User(
-            user_id=uuid4(),
-            email=address,
-            display_name="",
-            roles=tuple(sorted(set(roles))),
-            state=ACTIVE,
-            create_time=now,
-            update_time=now,
-            last_login_time=None,
-            password_change_time=now,
-        )
-        if not await self._repository.add_user(Account(user, password_hash)):
-            raise await self._taken(address)
+        new = NewUser(_checked(email, roles), roles=tuple(roles), password=password)
+        record = _record("create", roles=[f"roles/{role}" for role in roles])
+        user = await self._changes.users.create(new, record)
+        assert not isinstance(user, Replay), "a command has no request_id"
         return user
 
     async def grant_role(self, email: str, role: str) -> User:
@@ -93,30 +64,59 @@ class Users:
         Raises:
             ValidationFailed: the role is unknown.
             ResourceNotFound: nobody has this address.
+            DomainError: RESOURCE_DELETED.
         """
-        violations = _role_violations("role", role)
-        if violations:
-            raise ValidationFailed(violations)
-        user = await self._find(email)
-        await self._repository.grant_role(user.user_id, role, self._clock())
-        return await self._find(email)
+        target = await self._with_role(email, role)
+        return await self._changes.roles.grant(target, role, _record("grant", role=f"roles/{role}"))
+
+    async def revoke_role(self, email: str, role: str) -> User:
+        """Take a role from a user; one the user has not stays away.
+
+        Raises:
+            ValidationFailed: the role is unknown.
+            ResourceNotFound: nobody has this address.
+            WrongState: the last active administrator keeps that role.
+            DomainError: RESOURCE_DELETED.
+        """
+        target = await self._with_role(email, role)
+        return await self._changes.roles.revoke(
+            target, role, _record("revoke", role=f"roles/{role}")
+        )
+
+    async def suspend(self, email: str) -> User:
+        """Bar a user and end every login session of it.
+
+        Raises:
+            ResourceNotFound: nobody has this address.
+            WrongState: the last active administrator.
+            DomainError: RESOURCE_DELETED.
+        """
+        return await self._changes.states.suspend(await self._target(email), _record("suspend"))
+
+    async def reactivate(self, email: str) -> User:
+        """Let a barred user sign in again.
+
+        Raises:
+            ResourceNotFound: nobody has this address.
+            DomainError: RESOURCE_DELETED.
+        """
+        return await self._changes.states.reactivate(
+            await self._target(email), _record("reactivate")
+        )
 
     async def set_password(self, email: str, password: str) -> None:
         """Replace a user's password and end all the user's login sessions.
 
         Raises:
             ResourceNotFound: nobody has this address.
-            DomainError: PASSWORD_POLICY.
+            DomainError: PASSWORD_POLICY, RESOURCE_DELETED.
         """
-        user = await self._find(email)
-        password_hash = await self._passwords.hash(password)
-        ended = await self._repository.set_password(user.user_id, password_hash, self._clock())
-        for session_id in ended:
-            self._sessions.forget_session(session_id)
+        account = await self._found(email)
+        await self._changes.users.set_password(account.user, password, _record("set-password"))
 
     async def list_users(self) -> Sequence[User]:
         """Return every user in the order of the address."""
-        return await self._repository.users()
+        return await self._accounts.users()
 
     async def ensure_demo_users(self) -> Sequence[tuple[str, str]]:
         """Create the demo users that are not there; return their addresses and passwords.
@@ -125,31 +125,35 @@ class Users:
         """
         created = []
         for email, role in DEMO_USERS:
-            if await self._repository.find_account(email) is None:
+            if await self._accounts.find_account(email) is None:
                 password = self._random_password()
                 await self.create_user(email, password, [role])
                 created.append((email, password))
         return created
 
-    async def _find(self, email: str) -> User:
+    async def _with_role(self, email: str, role: str) -> Target:
+        violations = _role_violations("role", role)
+        if violations:
+            raise ValidationFailed(violations)
+        return await self._target(email)
+
+    async def _target(self, email: str) -> Target:
+        return Target((await self._found(email)).user.name)
+
+    async def _found(self, email: str) -> Account:
         address = folded_email(email)
-        account = await self._repository.find_account(address)
+        account = await self._accounts.find_account(address)
         if account is None:
             raise ResourceNotFound(USER_TYPE, address)
-        return account.user
-
-    async def _taken(self, address: str) -> DomainError:
-        other = await self._repository.find_account(address)
-        name = other.user.name if other else "users/-"
-        return DomainError(
-            f"a user with the address {address} exists already",
-            reason="RESOURCE_EXISTS",
-            metadata={"resource_name": name, "conflicting_field": "email"},
-            resource=ResourceRef(USER_TYPE, name),
-        )
+        return account
 
     def _random_password(self) -> str:
         return base64.urlsafe_b64encode(self._randomness(18)).decode("ascii")
+
+
+def _record(action: str, **request: Any) -> AuditRecord:
+    """Return what the audit trail is to say of a command; never an address or a password."""
+    return AuditRecord(f"interview-server users {action}", str(uuid4()), request=request)
 
 
 def _checked(email: str, roles: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import text
 from structlog.testing import CapturingLogger
 
+from server.audit.trail import AuditRows
 from server.auth import commands
 from server.auth.key_ring import ring_of
 from server.auth.keys import signing_key_from_secret
@@ -23,6 +24,7 @@ from server.auth.sign_in import SignIn
 from server.auth.tokens import AccessTokens, RefreshTokens
 from server.auth.user_repository import UserRows
 from server.auth.users import Users
+from server.auth_parts import changes_of
 from server.core.errors import (
     DomainError,
     ResourceNotFound,
@@ -77,7 +79,8 @@ def build(database: Database, cost: int = 4) -> House:
     sessions = Sessions(SessionRows(database), tokens, RefreshTokens(), clock=clock, log=logger)
     attempts = attempts_without_limit(database, clock)
     sign_in = SignIn(rows, attempts, passwords, sessions)
-    users = Users(rows, passwords, tokens, clock=clock)
+    audits = AuditRows(database, clock)
+    users = Users(rows, changes_of(database, passwords, tokens, audits, clock))
     return House(database, clock, passwords, tokens, sign_in, sessions, users, log)
 
 
