@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from . import auth, chat, films
+from . import auth, chat, films, keys, sessions, users
 from .failures import FAILED, INTERRUPTED, READER_GONE, USAGE, Failure, ReaderGone
 from .output import note
 
@@ -36,12 +36,15 @@ def start(
 
 
 for command in (
-    *(auth.login, auth.logout, auth.whoami),
+    *(auth.login, auth.logout, auth.whoami, auth.passwd),
     *(chat.chat, chat.ask, chat.agents),
     *(films.categories, films.actors),
 ):
     app.command()(command)
 app.add_typer(films.films, name="films")
+app.add_typer(sessions.sessions, name="sessions")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(users.users, name="users")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from .connection import Connection, TlsChoice
 from .failures import USAGE, Failure
 from .options import Ca, Certificate, Config, Json, Key, Target, TlsOn
 from .output import Column, Output, note
+from .sessions import moment
 
 DEVICE_LABEL = "interview terminal"
 
@@ -28,16 +29,23 @@ _PRINCIPAL: tuple[Column[Principal], ...] = (
     Column("roles", _roles),
     Column("permissions", lambda principal: ", ".join(principal.permissions)),
     Column("login session", lambda principal: principal.login_session),
+    Column("API key", lambda principal: principal.api_key),
+    Column("credential ends", lambda principal: moment(principal.expire_time)),
 )
 
 Email = Annotated[str, typer.Argument(metavar="[EMAIL]", show_default=False)]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option("--scope", help="Limit to a permission, as films.read; may be repeated."),
+]
+KeepOthers = Annotated[bool, typer.Option("--keep-others", help="Stay signed in on other devices.")]
 AllSessions = Annotated[bool, typer.Option("--all", help="End the sessions of all devices too.")]
 
 
-def login(
+def login(  # noqa: PLR0913, PLR0917  # the options of the command
     email: Email = "",
     target: Target = "",
     tls: TlsOn = None,
@@ -46,6 +54,7 @@ def login(
     key: Key = None,
     config: Config = None,
     password_stdin: PasswordStdin = False,
+    scope: Scopes = None,
 ) -> None:
     """Sign in and stay signed in, until you log out. Later commands connect in the same way."""
     connection, choice = Connection(target, config), TlsChoice(tls, ca, cert, key)
@@ -54,7 +63,7 @@ def login(
 
     async def sign_in() -> None:
         async with connection.new_client(email, choice) as client:
-            user = await client.sign_in(email, password, DEVICE_LABEL)
+            user = await client.sign_in(email, password, DEVICE_LABEL, scopes=scope or ())
         note(f"signed in at {connection.target} as {user.email}")
 
     asyncio.run(sign_in())
@@ -65,7 +74,7 @@ def logout(target: Target = "", config: Config = None, everywhere: AllSessions =
     connection = Connection(target, config)
 
     async def sign_out() -> None:
-        async with connection.client() as client:
+        async with connection.client(by_session=True) as client:
             await client.sign_out(all_sessions=everywhere)
         note(f"signed out at {connection.target}")
 
@@ -85,6 +94,37 @@ def whoami(target: Target = "", config: Config = None, json: Json = False) -> No
     asyncio.run(show())
 
 
+def passwd(
+    target: Target = "",
+    config: Config = None,
+    keep_others: KeepOthers = False,
+    password_stdin: Annotated[
+        bool,
+        typer.Option("--password-stdin", help="Read the old and the new password, a line each."),
+    ] = False,
+) -> None:
+    """Change your password; on other devices you are signed out."""
+    connection = Connection(target, config)
+    if password_stdin:
+        current, new = _read_password(), _read_password()
+    else:
+        current, new = _ask_password("Password until now: "), _ask_new_password()
+
+    async def change() -> None:
+        async with connection.client(by_session=True) as client:
+            await client.account.change_password(current, new, keep_other_sessions=keep_others)
+        note("password changed")
+
+    asyncio.run(change())
+
+
+def _ask_new_password() -> str:
+    new = _ask_password("New password: ")
+    if _ask_password("Once more: ") != new:
+        raise Failure("the new passwords differ; nothing was changed")
+    return new
+
+
 def _ask_email(*, from_stdin: bool) -> str:
     if from_stdin or not sys.stdin.isatty():
         raise Failure("name the user: interview login EMAIL", USAGE)
@@ -96,12 +136,12 @@ def _ask_email(*, from_stdin: bool) -> str:
     return email
 
 
-def _ask_password() -> str:
+def _ask_password(prompt: str = "Password: ") -> str:
     if not sys.stdin.isatty():
         # Without a terminal getpass would read, and some shells show, what is typed.
         raise Failure("there is no terminal to ask on; use --password-stdin", USAGE)
     try:
-        password = getpass.getpass("Password: ")
+        password = getpass.getpass(prompt)
     except EOFError:
         password = ""
     if not password:

@@ -12,13 +12,15 @@ from pathlib import Path
 import grpc
 
 from interview_client.client import InterviewClient
-from interview_client.errors import InterviewError
+from interview_client.errors import InterviewError, Unauthenticated
 from interview_client.tls import Tls
 
 from .credentials import CredentialsBroken, CredentialsFile, SavedTokens
 from .failures import USAGE, Failure, explained, not_signed_in
 from .output import note
 
+API_KEY = "INTERVIEW_API_KEY"
+"""Name of the environment variable with the API key of a script."""
 DEFAULT_TARGET = "127.0.0.1:50051"
 _TARGET = re.compile(r"\S+:\S+")
 
@@ -77,10 +79,19 @@ class Connection:
         return self._asked or self.file.read().current or DEFAULT_TARGET
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[InterviewClient]:
-        """Yield a client that is signed in; its errors come out as Failure."""
+    async def client(self, *, by_session: bool = False) -> AsyncIterator[InterviewClient]:
+        """Yield a client that may call; its errors come out as Failure.
+
+        An API key in the environment goes before the login session, unless it must be that.
+        """
         target = self.target
         login = self.file.read().logins.get(target)
+        api_key = os.environ.get(API_KEY, "")
+        if api_key and not by_session:
+            chosen = login.tls if login else _tls_of_environment()
+            async with _client(target, chosen, api_key=api_key) as client:
+                yield client
+            return
         if login is None:
             raise not_signed_in(target)
         tokens = SavedTokens(self.file, target, login.tls)
@@ -104,14 +115,20 @@ class Connection:
 
 @asynccontextmanager
 async def _client(
-    target: str, tls: Tls | None, tokens: SavedTokens
+    target: str, tls: Tls | None, tokens: SavedTokens | None = None, *, api_key: str | None = None
 ) -> AsyncIterator[InterviewClient]:
     if tls is None and not _within_this_machine(target):
         note(f"warning: passwords and tokens travel to {target} in the clear; see login --tls")
     credentials = await _credentials(tls)
     try:
-        async with InterviewClient(target, tls=credentials, token_store=tokens) as client:
+        async with InterviewClient(
+            target, tls=credentials, token_store=tokens, api_key=api_key
+        ) as client:
             yield client
+    except Unauthenticated as error:
+        if api_key is None:
+            raise explained(error, target) from error
+        raise Failure(f"the API key in {API_KEY} is refused: {error.message}") from error
     except InterviewError as error:
         raise explained(error, target) from error
 
@@ -123,6 +140,14 @@ async def _credentials(tls: Tls | None) -> grpc.ChannelCredentials | bool:
         raise Failure(f"cannot read {error.filename}: {error.strerror}") from error
     except ValueError as error:
         raise Failure(str(error)) from error
+
+
+def _tls_of_environment() -> Tls | None:
+    """Return how a program without a login session speaks to the server."""
+    ca = os.environ.get("INTERVIEW_CA", "")
+    if ca:
+        return Tls(Path(ca).expanduser().absolute())
+    return Tls() if os.environ.get("INTERVIEW_TLS", "") == "1" else None
 
 
 def _within_this_machine(target: str) -> bool:

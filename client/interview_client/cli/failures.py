@@ -124,6 +124,7 @@ _HINTS: Mapping[str, Hint] = {
     "FILTER_UNKNOWN_FIELD": _allowed_fields,
     "ORDER_BY_INVALID": _allowed_fields,
     "RESOURCE_NOT_FOUND": _not_found,
+    "STEP_UP_REQUIRED": lambda _: "run: interview login",
     "LOGIN_FAILED": lambda _: "check e-mail and password",
     "PERMISSION_DENIED": lambda _: "an administrator grants it",
     "SESSION_ATTACHED_ELSEWHERE": lambda _: "another terminal has this chat open",
