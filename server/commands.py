@@ -221,15 +221,18 @@ def _users(settings: Settings, database: Database, passwords: Passwords) -> User
     return Users(UserRows(database), changes)
 
 
+_ROLE_ACTIONS = {"grant": user_commands.grant, "revoke": user_commands.revoke}
+_STATE_ACTIONS = {"suspend": user_commands.suspend, "reactivate": user_commands.reactivate}
+
+
 async def _user_action(users: Users, options: argparse.Namespace) -> int:
     out, err = sys.stdout, sys.stderr
-    match options.action:
-        case "list":
-            return await user_commands.list_all(users, out=out, err=err)
-        case "grant":
-            return await user_commands.grant(
-                users, email=options.email, role=options.role, out=out, err=err
-            )
+    if options.action == "list":
+        return await user_commands.list_all(users, out=out, err=err)
+    if change_role := _ROLE_ACTIONS.get(options.action):
+        return await change_role(users, email=options.email, role=options.role, out=out, err=err)
+    if change_state := _STATE_ACTIONS.get(options.action):
+        return await change_state(users, email=options.email, out=out, err=err)
     password = await asyncio.to_thread(user_commands.read_password, sys.stdin)
     if options.action == "set-password":
         return await user_commands.set_password(

@@ -57,6 +57,36 @@ async def grant(users: Users, *, email: str, role: str, out: TextIO, err: TextIO
     return await _exit_code(run, err)
 
 
+async def revoke(users: Users, *, email: str, role: str, out: TextIO, err: TextIO) -> int:
+    """Take a role from a user and print the roles that are left."""
+
+    async def run() -> None:
+        user = await users.revoke_role(email, role)
+        out.write(f"{user.email} has {_roles(user.roles)}\n")
+
+    return await _exit_code(run, err)
+
+
+async def suspend(users: Users, *, email: str, out: TextIO, err: TextIO) -> int:
+    """Bar a user, which ends all the user's login sessions."""
+
+    async def run() -> None:
+        user = await users.suspend(email)
+        out.write(f"{user.email} is {user.state}; every login session of the user has ended\n")
+
+    return await _exit_code(run, err)
+
+
+async def reactivate(users: Users, *, email: str, out: TextIO, err: TextIO) -> int:
+    """Let a barred user sign in again."""
+
+    async def run() -> None:
+        user = await users.reactivate(email)
+        out.write(f"{user.email} is {user.state}\n")
+
+    return await _exit_code(run, err)
+
+
 async def set_password(users: Users, *, email: str, password: str, out: TextIO, err: TextIO) -> int:
     """Replace a user's password, which ends all the user's login sessions."""
 

@@ -1,16 +1,11 @@
-"""The SQL of users: constant statements, built once.
-
-`at` is the present moment, `owner` a user's id.
-"""
+"""The SQL of users: constant statements, built once."""
 
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select
 
 from server.auth.models import AppUser, AppUserRole
 from server.database.names import named
-
-_NOW: Final = bindparam("at", type_=AppUser.create_time.type)
 
 _ROLES = (
     select(func.aggregate_strings(AppUserRole.role, ","))
@@ -44,19 +39,3 @@ USERS = named("users.list", select(*USER))
 
 ADD_USER = named("users.add", insert(AppUser))
 ADD_ROLE = named("roles.add", insert(AppUserRole))
-SET_PASSWORD = named(
-    "users.set_password",
-    update(AppUser)
-    .where(AppUser.user_id == bindparam("owner"))
-    .values(password_hash=bindparam("new_hash"), password_change_time=_NOW, update_time=_NOW),
-)
-TOUCH_USER = named(
-    "users.touch",
-    update(AppUser).where(AppUser.user_id == bindparam("owner")).values(update_time=_NOW),
-)
-HAS_ROLE = named(
-    "roles.get",
-    select(AppUserRole.role).where(
-        AppUserRole.user_id == bindparam("owner"), AppUserRole.role == bindparam("wanted")
-    ),
-)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from server.generated.interview.agent.v1 import agent_service_pb2_grpc
-from server.generated.interview.auth.v1 import auth_service_pb2_grpc
+from server.generated.interview.auth.v1 import auth_service_pb2_grpc, user_service_pb2_grpc
 from server.generated.interview.catalogue.v1 import catalogue_service_pb2_grpc
 from tests.support.running import VIEWER, Running
 
@@ -22,6 +22,7 @@ class Caller:
         self.metadata = tuple(metadata)
         self._stubs = (
             auth_service_pb2_grpc.AuthServiceStub(running.channel),
+            user_service_pb2_grpc.UserServiceStub(running.channel),
             catalogue_service_pb2_grpc.CatalogueServiceStub(running.channel),
             agent_service_pb2_grpc.AgentServiceStub(running.channel),
         )
