@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -183,7 +183,8 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
     """Read a method's `access` and `limits` options.
 
     Raises:
-        PolicyError: there is no `access`, or it names an unknown permission, field or bucket.
+        PolicyError: there is no `access`, or it names an unknown permission, field, bucket or
+            kind of credential, or says what nobody would look at, or what nobody could meet.
     """
     path = f"/{method.containing_service.full_name}/{method.name}"
     options = method.GetOptions()
@@ -193,7 +194,8 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
     limits = options.Extensions[options_pb2.limits]
     rule = access.WhichOneof("rule")
     permissions = frozenset(access.permissions.all_of)
-    _check(path, rule, permissions, access.owner_field, method.input_type)
+    _check_rule(path, access, permissions)
+    _check_owner(path, permissions, access.owner_field, method.input_type)
     bucket = limits.bucket or WRITE_BUCKET
     if bucket not in BUCKETS:
         raise PolicyError(f"{path} draws from the rate bucket {bucket}, which there is not")
@@ -224,27 +226,47 @@ def _class_of(bucket: str, idempotency: "MethodOptions.IdempotencyLevel.ValueTyp
     return CallClass.READ if reads else CallClass.WRITE
 
 
-def _check(
-    path: str,
-    rule: str | None,
-    permissions: frozenset[str],
-    owner_field: str,
-    request: Descriptor,
-) -> None:
+def _check_rule(path: str, access: options_pb2.AccessPolicy, permissions: frozenset[str]) -> None:
+    rule = access.WhichOneof("rule")
     if rule is None:
         raise PolicyError(f"{path} has an access option without a rule")
+    if rule != "permissions" and not getattr(access, rule):
+        raise PolicyError(f"{path} says {rule}: false, which says nothing")
     if rule == "permissions" and not permissions:
         raise PolicyError(f"{path} asks for permissions but names none")
-    if owner_field and (other := sorted(p for p in permissions if f"{p}.own" not in PERMISSIONS)):
-        raise PolicyError(f"{path} has an owner field, and no role grants {other[0]}.own")
     if unknown := sorted(permissions - PERMISSIONS):
         raise PolicyError(f"{path} asks for {unknown[0]}, which no role grants")
+    if rule == "public" and (
+        access.owner_field or access.credential_kinds or access.HasField("max_auth_age")
+    ):
+        raise PolicyError(f"{path} is public and asks for something of a caller that it has not")
+    if not set(access.credential_kinds) <= _KINDS.keys() or access.audit not in _AUDIT_LEVELS:
+        raise PolicyError(f"{path} names a kind of credential or an audit level that is unknown")
+    kinds = {_KINDS[kind] for kind in access.credential_kinds}
+    if access.HasField("max_auth_age") and kinds == {CredentialKind.API_KEY}:
+        raise PolicyError(f"{path} asks API keys alone for a password, which they have not")
+
+
+def _check_owner(
+    path: str, permissions: frozenset[str], owner_field: str, request: Descriptor
+) -> None:
+    if not owner_field:
+        return
+    if not permissions:
+        raise PolicyError(f"{path} has an owner field and no permissions that it could relax")
+    if other := sorted(p for p in permissions if f"{p}.own" not in PERMISSIONS):
+        raise PolicyError(f"{path} has an owner field, and no role grants {other[0]}.own")
     message: Descriptor | None = request
-    for name in owner_field.split(".") if owner_field else ():
+    fields: list[FieldDescriptor] = []
+    for name in owner_field.split("."):
         field = message.fields_by_name.get(name) if message is not None else None
         if field is None:
             raise PolicyError(f"{path} names the owner field {owner_field}, which is not there")
+        fields.append(field)
         message = field.message_type
+    several = any(field.is_repeated for field in fields)
+    if several or fields[-1].type != FieldDescriptor.TYPE_STRING:
+        raise PolicyError(f"{path} has the owner field {owner_field}, which is not one string")
 
 
 def _span(duration: Duration) -> timedelta | None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
+from google.protobuf.duration_pb2 import Duration
 
 from server.app import AGENT, AUTH, CATALOGUE, SERVICES
 from server.core.errors import PermissionDenied, Unauthenticated
@@ -21,12 +23,16 @@ from server.rpc.policy import CallClass, MethodPolicy, PolicyError, infrastructu
 
 
 def _method(change: Callable[[MethodOptions], None]) -> MethodDescriptor:
-    """Return a method whose request has the field `name` and whose options were changed."""
+    """Return a method with changed options, whose request has the field `name` and some others."""
     file = FileDescriptorProto(
         name=f"test/{uuid4().hex}.proto", package=f"test_{uuid4().hex}", syntax="proto3"
     )
     message = file.message_type.add(name="Request")
     message.field.add(name="name", number=1, type=9, label=1)
+    message.field.add(name="names", number=2, type=9, label=3)
+    for number, (name, label) in enumerate((("self", 1), ("others", 3)), start=3):
+        field = message.field.add(name=name, number=number, type=11, label=label)
+        field.type_name = f".{file.package}.Request"
     service = file.service.add(name="Service")
     method = service.method.add(
         name="Do", input_type=f".{file.package}.Request", output_type=f".{file.package}.Request"
@@ -74,14 +80,29 @@ def _unknown_permission(options: MethodOptions) -> None:
     options.Extensions[options_pb2.access].permissions.all_of.append("films.paint")
 
 
-def _unknown_owner(options: MethodOptions) -> None:
-    options.Extensions[options_pb2.access].authenticated = True
-    options.Extensions[options_pb2.access].owner_field = "name.owner"
+def _owned(owner_field: str, permission: str = "users.read") -> Callable[[MethodOptions], None]:
+    def change(options: MethodOptions) -> None:
+        options.Extensions[options_pb2.access].permissions.all_of.append(permission)
+        options.Extensions[options_pb2.access].owner_field = owner_field
+
+    return change
+
+
+def _access(**fields: Any) -> Callable[[MethodOptions], None]:
+    def change(options: MethodOptions) -> None:
+        options.Extensions[options_pb2.access].MergeFrom(options_pb2.AccessPolicy(**fields))
+
+    return change
 
 
 def _unknown_bucket(options: MethodOptions) -> None:
     options.Extensions[options_pb2.access].authenticated = True
     options.Extensions[options_pb2.limits].bucket = "bath"
+
+
+API_KEY = options_pb2.CREDENTIAL_KIND_API_KEY
+UNSPECIFIED_KIND = options_pb2.CREDENTIAL_KIND_UNSPECIFIED
+AGE = Duration(seconds=900)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +112,25 @@ def _unknown_bucket(options: MethodOptions) -> None:
         (_empty_rule, "without a rule"),
         (_no_permission, "names none"),
         (_unknown_permission, "films.paint, which no role grants"),
-        (_unknown_owner, "owner field name.owner"),
+        (_owned("name.owner"), "owner field name.owner"),
+        (_owned("parent"), "owner field parent"),
+        (_owned("self"), "owner field self, which is not one string"),
+        (_owned("others.name"), "owner field others.name, which is not one string"),
+        (_owned("names"), "owner field names, which is not one string"),
+        (_owned("name", "films.write"), "no role grants films.write.own"),
+        (_access(authenticated=True, owner_field="name"), "no permissions that it could relax"),
+        (_access(public=True, owner_field="name"), "is public and asks"),
+        (_access(public=True, credential_kinds=[API_KEY]), "is public and asks"),
+        (_access(public=True, max_auth_age=AGE), "is public and asks"),
+        (_access(public=False), "says public: false"),
+        (_access(authenticated=False), "says authenticated: false"),
+        (_access(authenticated=True, credential_kinds=[UNSPECIFIED_KIND]), "kind of credential"),
+        (_access(authenticated=True, credential_kinds=[API_KEY, 77]), "kind of credential"),
+        (_access(authenticated=True, audit=77), "audit level"),
+        (
+            _access(authenticated=True, credential_kinds=[API_KEY], max_auth_age=AGE),
+            "API keys alone for a password",
+        ),
         (_unknown_bucket, "rate bucket bath"),
     ],
 )
