@@ -3,11 +3,9 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from server.core.clock import rfc3339
@@ -71,7 +69,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """One sign-in on one device; it ends at `expire_time` however often it is refreshed."""
+    """One sign-in on one device; it ends at `expire_time` however often it is refreshed.
+
+    Its tokens are limited to the permissions `scopes`, unless there are none.
+    """
 
     session_id: UUID
     user_id: UUID
@@ -81,6 +82,13 @@ class LoginSession:
     create_time: datetime
     expire_time: datetime
     revoke_time: datetime | None = None
+    last_refresh_time: datetime | None = None
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The resource name, `users/{uuid}/loginSessions/{uuid}`."""
+        return f"users/{self.user_id}/loginSessions/{self.session_id}"
 
     def cap(self, moment: datetime) -> datetime:
         """Return the moment, or the session's end where that comes first."""
@@ -93,82 +101,6 @@ class SignedIn:
 
     user: User
     session: LoginSession
-
-
-@dataclass(frozen=True, slots=True)
-class NewRefreshToken:
-    """A refresh token as it is kept: by its hash. Its session's end caps `expire_time`."""
-
-    token_hash: bytes
-    create_time: datetime
-    expire_time: datetime
-
-
-class RefusalCause(Enum):
-    """Why a refresh token was not exchanged."""
-
-    INVALID = auto()
-    REUSED = auto()
-    REVOKED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshRefused:
-    """A refresh token that was not exchanged; its session unless it is unknown."""
-
-    cause: RefusalCause
-    session: LoginSession | None = None
-
-
-class SessionRepository(Protocol):
-    """Keeps login sessions and their refresh tokens."""
-
-    async def open_session(
-        self, session: LoginSession, token: NewRefreshToken, password_hash: str
-    ) -> bool:
-        """Store a session with its first token and note the time of the sign-in.
-
-        False, and nothing stored, when the user is no longer active or has another password
-        by now: both may change while a hash is computed.
-        """
-
-    async def rotate(
-        self, used_hash: bytes, successor: NewRefreshToken
-    ) -> SignedIn | RefreshRefused:
-        """Exchange a token for its successor, for at most one of any number of callers.
-
-        A token that was used before ends its session.
-        """
-
-    async def find_signed_in(self, user_id: UUID, session_id: UUID) -> SignedIn | None:
-        """Return the user's session, ended or not."""
-
-    async def revoke_session(self, session_id: UUID, now: datetime) -> None:
-        """End one session; one that has ended stays as it is."""
-
-    async def revoke_sessions_of(self, user_id: UUID, now: datetime) -> Sequence[UUID]:
-        """End every session of a user and return those that ended now."""
-
-
-class UserRepository(Protocol):
-    """Keeps users."""
-
-    async def find_account(self, email: str) -> Account | None:
-        """Return the account with this folded address."""
-
-    async def users(self) -> Sequence[User]:
-        """Return every user in the order of the address."""
-
-    async def add_user(self, account: Account) -> bool:
-        """Store a user with roles; False when the address is taken."""
-
-    async def grant_role(self, user_id: UUID, role: str, now: datetime) -> None:
-        """Give a user a role; one the user has already stays."""
-
-    async def set_password(
-        self, user_id: UUID, password_hash: str, now: datetime
-    ) -> Sequence[UUID]:
-        """Replace the hash, end every session of the user and return those that ended."""
 
 
 def folded_email(email: str) -> str:

@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from server.auth.domain import Account, LoginSession, NewRefreshToken, User
+from server.auth.domain import Account, LoginSession, User
+from server.auth.rotation import NewRefreshToken
 
 
 def user_of(row: Row[Any]) -> User:
@@ -40,6 +41,8 @@ def session_of(row: Row[Any]) -> LoginSession:
         create_time=row.session_create_time,
         expire_time=row.expire_time,
         revoke_time=row.revoke_time,
+        last_refresh_time=row.last_refresh_time,
+        scopes=tuple(row.scopes.split()),
     )
 
 
@@ -71,6 +74,7 @@ def session_values(session: LoginSession) -> dict[str, Any]:
         "ip_address": session.ip_address,
         "create_time": session.create_time,
         "expire_time": session.expire_time,
+        "scopes": " ".join(session.scopes),
     }
 
 

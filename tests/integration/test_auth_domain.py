@@ -15,12 +15,15 @@ from structlog.testing import CapturingLogger
 
 from server.audit.trail import AuditRows
 from server.auth import commands
+from server.auth.account_passwords import AccountPasswords
 from server.auth.key_ring import ring_of
 from server.auth.keys import signing_key_from_secret
+from server.auth.password_repository import PasswordRows
 from server.auth.passwords import Passwords
 from server.auth.session_repository import SessionRows
-from server.auth.sessions import Device, Login, Sessions
+from server.auth.sessions import Device, Login, Sessions, SessionTimes
 from server.auth.sign_in import SignIn
+from server.auth.token_pairs import TokenPairs
 from server.auth.tokens import AccessTokens, RefreshTokens
 from server.auth.user_repository import UserRows
 from server.auth.users import Users
@@ -32,8 +35,8 @@ from server.core.errors import (
     ValidationFailed,
 )
 from server.database.engine import Database
-from tests.support.amount import amount
 from tests.support.auth import MovableClock, attempts_without_limit, passwords_at
+from tests.support.login_sessions import reason_of, record_of
 
 EMAIL = "ann@example.com"
 PASSWORD = "correct horse battery"
@@ -53,7 +56,8 @@ class House:
     log: CapturingLogger
 
     async def login(self, email: str = EMAIL, password: str = PASSWORD) -> Login:
-        return await self.sign_in.login(email, password, Device("laptop", "grpcurl/1.8", "::1"))
+        device = Device("laptop", "grpcurl/1.8", "::1")
+        return await self.sign_in.login(email, password, device, record_of("Login"))
 
     async def suspend(self, email: str) -> None:
         async with self.database.write() as session:
@@ -75,11 +79,17 @@ def build(database: Database, cost: int = 4) -> House:
     passwords = passwords_at(cost, logger)
     keys = ring_of(signing_key_from_secret(b"k" * 32), clock.now)
     tokens = AccessTokens(keys, issuer="i", audience="a", clock=clock)
-    rows = UserRows(database)
-    sessions = Sessions(SessionRows(database), tokens, RefreshTokens(), clock=clock, log=logger)
+    rows, audits = UserRows(database), AuditRows(database, clock)
+    sessions = Sessions(
+        SessionRows(database, audits),
+        TokenPairs(tokens, RefreshTokens()),
+        SessionTimes(),
+        clock=clock,
+        log=logger,
+    )
     attempts = attempts_without_limit(database, clock)
-    sign_in = SignIn(rows, attempts, passwords, sessions)
-    audits = AuditRows(database, clock)
+    accounts = AccountPasswords(PasswordRows(database, audits), passwords)
+    sign_in = SignIn(rows, attempts, accounts, sessions)
     users = Users(rows, changes_of(database, passwords, tokens, audits, clock))
     return House(database, clock, passwords, tokens, sign_in, sessions, users, log)
 
@@ -90,12 +100,6 @@ async def house(database: Database) -> AsyncIterator[House]:
     await made.users.create_user(EMAIL, PASSWORD, ["viewer"])
     yield made
     await made.passwords.close()
-
-
-async def reason_of(attempt: object) -> str:
-    with pytest.raises(DomainError) as caught:
-        await attempt  # type: ignore[misc]  # any coroutine
-    return caught.value.reason
 
 
 async def test_login_opens_a_session(house: House) -> None:
@@ -113,7 +117,8 @@ async def test_login_opens_a_session(house: House) -> None:
 
 
 async def test_login_keeps_what_the_client_says_of_itself_within_its_columns(house: House) -> None:
-    await house.sign_in.login(EMAIL, PASSWORD, Device("é" * 70, "a\0b\n" * 200, "f" * 99))
+    device = Device("é" * 70, "a\0b\n" * 200, "f" * 99)
+    await house.sign_in.login(EMAIL, PASSWORD, device, record_of("Login"))
     row = await house.database.read.first(text("SELECT * FROM login_session"))
     assert row is not None
     assert row.device_label == "é" * 64
@@ -156,177 +161,18 @@ class ChangedMeanwhile:
         await self._house.users.set_password(EMAIL, "another horse battery")
         return matches
 
+    async def renewed(self, password: str, stored_hash: str) -> str:
+        return stored_hash
+
 
 async def test_password_that_changes_while_it_is_checked_opens_nothing(house: House) -> None:
     attempts = attempts_without_limit(house.database, house.clock)
-    sign_in = SignIn(UserRows(house.database), attempts, ChangedMeanwhile(house), house.sessions)
-    login = sign_in.login(EMAIL, PASSWORD, Device())
+    hashes = PasswordRows(house.database, AuditRows(house.database, house.clock))
+    accounts = AccountPasswords(hashes, ChangedMeanwhile(house))
+    sign_in = SignIn(UserRows(house.database), attempts, accounts, house.sessions)
+    login = sign_in.login(EMAIL, PASSWORD, Device(), record_of("Login"))
     assert await reason_of(login) == "LOGIN_FAILED"
     assert await house.count("login_session") == 0
-
-
-async def test_refresh_gives_new_tokens_and_keeps_the_session(house: House) -> None:
-    login = await house.login()
-    house.clock.advance(minutes=10)
-    await house.users.grant_role(EMAIL, "staff")
-    pair = await house.sessions.refresh(login.tokens.refresh_token)
-    principal = house.tokens.verify(pair.access_token)
-    assert pair.refresh_token != login.tokens.refresh_token
-    assert principal.session_id == login.session.session_id
-    assert principal.roles == ("staff", "viewer")
-    assert principal.auth_time == login.session.create_time
-    assert pair.access_expire_time == house.clock.now + timedelta(minutes=15)
-    again = await house.sessions.refresh(pair.refresh_token)
-    assert house.tokens.verify(again.access_token).session_id == login.session.session_id
-
-
-async def test_session_ends_thirty_days_after_the_password_however_often_refreshed(
-    house: House,
-) -> None:
-    login = await house.login()
-    pair = login.tokens
-    for _ in range(29):
-        house.clock.advance(days=1)
-        pair = await house.sessions.refresh(pair.refresh_token)
-    assert pair.refresh_expire_time == login.session.expire_time
-    late = "expire_time > (SELECT expire_time FROM login_session)"
-    assert await house.count("refresh_token", late) == 0
-    house.clock.advance(days=1)
-    assert await reason_of(house.sessions.refresh(pair.refresh_token)) == "CREDENTIAL_INVALID"
-
-
-async def test_used_token_ends_its_family_and_no_other(house: House) -> None:
-    stolen, other = await house.login(), await house.login()
-    pair = await house.sessions.refresh(stolen.tokens.refresh_token)
-    assert await reason_of(house.sessions.refresh(stolen.tokens.refresh_token)) == (
-        "REFRESH_TOKEN_REUSED"
-    )
-    assert await reason_of(house.sessions.refresh(pair.refresh_token)) == "TOKEN_REVOKED"
-    with pytest.raises(Unauthenticated, match="session has ended"):
-        house.tokens.verify(pair.access_token)
-    await house.sessions.refresh(other.tokens.refresh_token)
-    assert [call.kwargs["event"] for call in house.log.calls] == ["refresh_token_reused"]
-    assert stolen.tokens.refresh_token not in str(house.log.calls)
-
-
-async def test_refresh_with_what_is_no_token_of_ours(house: House) -> None:
-    await house.login()
-    for token in ("", "rt_", "rt_" + "A" * 43, "x" * 512):
-        assert await reason_of(house.sessions.refresh(token)) == "CREDENTIAL_INVALID"
-
-
-async def test_refresh_of_a_barred_user_is_refused(house: House) -> None:
-    login = await house.login()
-    await house.suspend(EMAIL)
-    token = login.tokens.refresh_token
-    assert await reason_of(house.sessions.refresh(token)) == "CREDENTIAL_INVALID"
-    principal = house.tokens.verify(login.tokens.access_token)
-    assert await reason_of(house.sessions.current(principal)) == "CREDENTIAL_INVALID"
-
-
-async def test_refresh_token_is_not_kept_in_the_clear(house: House) -> None:
-    login = await house.login()
-    row = await house.database.read.first(text("SELECT token_hash FROM refresh_token"))
-    assert row is not None
-    assert len(row.token_hash) == 32
-    assert bytes(row.token_hash) not in login.tokens.refresh_token.encode()
-    assert login.tokens.refresh_token not in repr(login)
-    assert login.tokens.access_token not in repr(login)
-
-
-@pytest.mark.parametrize("round_", range(amount(10, 100)))
-async def test_race_of_one_refresh_token_has_one_winner(house: House, round_: int) -> None:
-    login = await house.login()
-    outcomes = await asyncio.gather(
-        *(house.sessions.refresh(login.tokens.refresh_token) for _ in range(20)),
-        return_exceptions=True,
-    )
-    assert Counter(type(outcome).__name__ for outcome in outcomes) == {
-        "TokenPair": 1,
-        "Unauthenticated": 19,
-    }
-    losers = {o.reason for o in outcomes if isinstance(o, Unauthenticated)}
-    assert losers == {"REFRESH_TOKEN_REUSED"}
-    assert await house.count("refresh_token") == 2
-    assert await house.count("login_session", "revoke_time IS NOT NULL") == 1
-
-
-async def test_race_of_refresh_and_logout_leaves_nothing_alive(house: House) -> None:
-    for _ in range(5):
-        login = await house.login()
-        principal = house.tokens.verify(login.tokens.access_token)
-        refreshed, _ = await asyncio.gather(
-            house.sessions.refresh(login.tokens.refresh_token),
-            house.sessions.logout(principal, all_sessions=False),
-            return_exceptions=True,
-        )
-        if isinstance(refreshed, BaseException):
-            assert isinstance(refreshed, Unauthenticated)
-            continue
-        assert await reason_of(house.sessions.refresh(refreshed.refresh_token)) == "TOKEN_REVOKED"
-
-
-async def test_refresh_that_meets_a_logout_on_its_way_is_refused(house: House) -> None:
-    login = await house.login()
-    async with house.database.write() as session:
-        await session.execute(text("UPDATE login_session SET revoke_time = create_time"))
-        refresh = asyncio.create_task(house.sessions.refresh(login.tokens.refresh_token))
-        # Time enough to see the session still alive and to wait for its row.
-        await asyncio.sleep(0.2)
-        assert not refresh.done()
-    assert await reason_of(refresh) == "TOKEN_REVOKED"
-    assert await house.count("refresh_token") == 1
-
-
-async def test_logout_ends_this_session_alone(house: House) -> None:
-    here, there = await house.login(), await house.login()
-    principal = house.tokens.verify(here.tokens.access_token)
-    await house.sessions.logout(principal, all_sessions=False)
-    for _ in range(2):
-        assert await reason_of(house.sessions.refresh(here.tokens.refresh_token)) == "TOKEN_REVOKED"
-    assert await reason_of(house.sessions.current(principal)) == "TOKEN_REVOKED"
-    with pytest.raises(Unauthenticated) as caught:
-        house.tokens.verify(here.tokens.access_token)
-    assert caught.value.reason == "TOKEN_REVOKED"
-    await house.sessions.logout(principal, all_sessions=False)
-    house.tokens.verify(there.tokens.access_token)
-    await house.sessions.refresh(there.tokens.refresh_token)
-
-
-async def test_logout_of_all_ends_every_session_of_the_user(house: House) -> None:
-    await house.users.create_user("bob@example.com", PASSWORD, [])
-    here, there = await house.login(), await house.login()
-    bob = await house.login("bob@example.com")
-    principal = house.tokens.verify(here.tokens.access_token)
-    await house.sessions.logout(principal, all_sessions=True)
-    for login in (here, there):
-        with pytest.raises(Unauthenticated):
-            house.tokens.verify(login.tokens.access_token)
-        assert (
-            await reason_of(house.sessions.refresh(login.tokens.refresh_token)) == "TOKEN_REVOKED"
-        )
-    house.tokens.verify(bob.tokens.access_token)
-    await house.sessions.refresh(bob.tokens.refresh_token)
-
-
-async def test_session_that_ended_elsewhere_is_found_out_by_current(house: House) -> None:
-    login = await house.login()
-    principal = house.tokens.verify(login.tokens.access_token)
-    async with house.database.write() as session:
-        await session.execute(text("UPDATE login_session SET revoke_time = create_time"))
-    house.tokens.verify(login.tokens.access_token)
-    assert await reason_of(house.sessions.current(principal)) == "TOKEN_REVOKED"
-    with pytest.raises(Unauthenticated):
-        house.tokens.verify(login.tokens.access_token)
-
-
-async def test_principal_of_another_users_session_is_nobody(house: House) -> None:
-    await house.users.create_user("bob@example.com", PASSWORD, [])
-    ann, bob = await house.login(), await house.login("bob@example.com")
-    token, _ = house.tokens.issue(ann.user.user_id, bob.session.session_id, (), house.clock.now)
-    assert await reason_of(house.sessions.current(house.tokens.verify(token))) == (
-        "CREDENTIAL_INVALID"
-    )
 
 
 async def test_created_user_is_listed_with_roles(house: House) -> None:
@@ -388,7 +234,8 @@ async def test_new_password_replaces_the_old_one_and_ends_the_sessions(house: Ho
     house.clock.advance(minutes=1)
     await house.users.set_password(EMAIL, "another horse battery")
     assert await reason_of(house.login()) == "LOGIN_FAILED"
-    assert await reason_of(house.sessions.refresh(login.tokens.refresh_token)) == "TOKEN_REVOKED"
+    refresh = house.sessions.refresh(login.tokens.refresh_token, None, record_of())
+    assert await reason_of(refresh) == "TOKEN_REVOKED"
     with pytest.raises(Unauthenticated):
         house.tokens.verify(login.tokens.access_token)
     again = await house.login(password="another horse battery")
