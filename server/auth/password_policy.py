@@ -15,9 +15,9 @@ MIN_CHARACTERS: Final = 15
 MAX_CHARACTERS: Final = 256
 MAX_BYTES: Final = 1024
 
-COMMON_BELOW: Final = 10**8
-"""Guesses that must not suffice: a word of the lists with a year, a few signs or other repeats of
-it is found within them, three words that are no phrase are not."""
+COMMON_BELOW: Final = 10**9
+"""Guesses that must not suffice. Within them come words of the lists that are repeated, or filled
+up with digits and signs, and two frequent words; three words that are no phrase do not."""
 
 SERVICE_WORDS: Final = (
     *("interview", "film", "movie", "cinema", "catalogue", "catalog", "rental", "pagila"),
@@ -78,7 +78,7 @@ def is_common(password: str, context: Iterable[str] = ()) -> bool:
     """
     words = sorted({*SERVICE_WORDS, *_words(context)}, key=len, reverse=True)
     left = re.sub("|".join(map(re.escape, words)), "", password.casefold())
-    return not left.strip() or _guesses(left[:_LOOKED_AT]) < COMMON_BELOW
+    return not left.strip() or _guesses(left) < COMMON_BELOW
 
 
 def _words(context: Iterable[str]) -> Sequence[str]:
@@ -89,7 +89,8 @@ def _words(context: Iterable[str]) -> Sequence[str]:
 
 
 def _guesses(text: str) -> int:
-    """Estimate how many guesses find a text of at least one character."""
+    """Estimate how many guesses find the beginning of a text of at least one character."""
+    text = text[:_LOOKED_AT]
     # Imported here, in a thread, at the first password that is set: it has 90 000 words.
     from zxcvbn import matching, scoring  # type: ignore[import-untyped]  # noqa: PLC0415  # it has no types; see above
 
