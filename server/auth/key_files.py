@@ -7,7 +7,7 @@ It is a JWK Set (RFC 7517, 5) with private parts; each key also has `state`, `cr
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -43,13 +43,13 @@ def read_ring(file: Path) -> KeyRing:
             text = opened.read(_MAX_BYTES + 1)
     except OSError as error:
         raise _invalid(f"cannot be read: {error.strerror}") from None
+    if len(text) > _MAX_BYTES:
+        raise _invalid(f"must have at most {_MAX_BYTES} bytes")
+    entries = _entries(text)
     try:
-        return _ring(text)
-    except (KeyError, TypeError, RecursionError):
-        raise _invalid("must be what `interview-server keys generate` writes") from None
+        return checked_ring([_numbered(number, one) for number, one in enumerate(entries, 1)])
     except ValueError as error:
-        said = f"{error}" or "must be what `interview-server keys generate` writes"
-        raise _invalid(said) from None
+        raise _invalid(str(error)) from None
 
 
 def write_new(file: Path, ring: KeyRing) -> None:
@@ -93,6 +93,8 @@ def replacing(file: Path) -> Iterator[Callable[[KeyRing], None]]:
         raise _invalid(
             f"is being changed by another command; if none runs, remove {beside.name}"
         ) from None
+    except FileNotFoundError:
+        raise _invalid("is not there; `interview-server keys generate` makes it") from None
     except OSError as error:
         raise _invalid(f"cannot be written: {error.strerror}") from None
 
@@ -152,18 +154,19 @@ def _facts(ring: KeyRing) -> Mapping[str, Any]:
     return {"current_key": ring.current.kid, "keys": len(ring.keys)}
 
 
-def _ring(text: bytes) -> KeyRing:
-    if len(text) > _MAX_BYTES:
-        raise ValueError(f"must have at most {_MAX_BYTES} bytes")
-    content = strict_object(text)
-    if content.keys() != {"keys"} or not isinstance(content["keys"], list):
-        raise ValueError
-    return checked_ring([_numbered(number, one) for number, one in enumerate(content["keys"], 1)])
-
-
-def _numbered(number: int, entry: Any) -> RingKey:
+def _entries(text: bytes) -> Sequence[Any]:
     try:
-        return _ring_key(dict(entry))
+        content = strict_object(text)
+    except (ValueError, RecursionError):
+        content = {}
+    if content.keys() != {"keys"} or not isinstance(content["keys"], list):
+        raise _invalid("must be what `interview-server keys generate` writes")
+    return content["keys"]
+
+
+def _numbered(number: int, entry: object) -> RingKey:
+    try:
+        return _ring_key(dict(entry) if isinstance(entry, dict) else {})
     except (KeyError, TypeError):
         raise ValueError(f"key {number}: must have a state and a create_time") from None
     except ValueError as error:
