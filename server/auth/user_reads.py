@@ -46,12 +46,19 @@ class UserDirectoryRows:
         now: datetime,
     ) -> Page[User]:
         """Return a page of the users that meet the filter, in the order and then by address."""
-        ordering = user_order(order)
-        statement: Select[Any] = _ALL if show_deleted else _HERE
-        if where is not None:
-            statement = statement.where(compile_filter(where, USER_COLUMNS))
-        if page.after:
-            statement = statement.where(ordering.after(page.after))
-        statement = statement.order_by(*ordering.clauses()).limit(page.size + 1)
+        statement = page_statement(page, where, order, show_deleted=show_deleted)
         rows = await self._read.all(statement, {"at": now})
-        return cut_page([user_of(row) for row in rows], page, ordering.key)
+        return cut_page([user_of(row) for row in rows], page, user_order(order).key)
+
+
+def page_statement(
+    page: PageRequest, where: Filter | None, order: Sequence[OrderTerm], *, show_deleted: bool
+) -> Select[Any]:
+    """Return the SELECT of a page and one row more; `at` is the present moment."""
+    ordering = user_order(order)
+    statement: Select[Any] = _ALL if show_deleted else _HERE
+    if where is not None:
+        statement = statement.where(compile_filter(where, USER_COLUMNS))
+    if page.after:
+        statement = statement.where(ordering.after(page.after))
+    return statement.order_by(*ordering.clauses()).limit(page.size + 1)
