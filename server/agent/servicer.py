@@ -30,7 +30,7 @@ from server.agent.requests import (
 from server.agent.sessions import Sessions
 from server.core.clock import Clock
 from server.core.errors import FieldViolation, ValidationFailed
-from server.core.principal import Principal
+from server.core.principal import FOREVER, Principal
 from server.core.telemetry import Telemetry
 from server.generated.interview.agent.v1 import agent_service_pb2, chat_pb2, resources_pb2
 from server.rpc.auth import Authenticate
@@ -262,7 +262,11 @@ class AgentServicer:
                     ),
                     heartbeat_interval=duration(heartbeat_of(opening.options)),
                 ),
-                credential_expire_time=timestamp(call.principal.expire_time),
+                credential_expire_time=(
+                    None
+                    if call.principal.expire_time == FOREVER
+                    else timestamp(call.principal.expire_time)
+                ),
                 stream_expire_time=(
                     None
                     if call.deadline_seconds is None

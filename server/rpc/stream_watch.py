@@ -48,7 +48,7 @@ class OpenStream:
     """A call that goes on for long, and the credential by which it does.
 
     It is cut when the credential is over. A method that can say goodbye takes that upon itself:
-    it follows `ending`, and is cut only when it has not ended POLITE_GRACE later. A stream that is
+    it follows `ending`, and is cut only when it has not ended a while later. A stream that is
     `bounded` by a deadline of its method may outlive its token's last second, not a revocation.
     """
 
@@ -116,7 +116,7 @@ class OpenStream:
         self.close()
         left = self.ending.time - self._watch.clock()
         if self._polite:
-            left += POLITE_GRACE
+            left += self._watch.polite_grace
         if left <= timedelta():
             self.cut_error = self.ending.error
             self._cancel()
@@ -129,11 +129,17 @@ class StreamWatch:
     """The open streams of a process. Belongs to one event loop."""
 
     def __init__(
-        self, standing: Standing, *, clock: Clock, outdated_grace: timedelta = OUTDATED_GRACE
+        self,
+        standing: Standing,
+        *,
+        clock: Clock,
+        outdated_grace: timedelta = OUTDATED_GRACE,
+        polite_grace: timedelta = POLITE_GRACE,
     ) -> None:
         self.standing = standing
         self.clock = clock
         self.outdated_grace = outdated_grace
+        self.polite_grace = polite_grace
         self._streams: dict[UUID, set[OpenStream]] = {}
         standing.listen(self._news)
 

@@ -141,7 +141,7 @@ async def test_a_look_is_one_statement_on_two_indexes(database: Database) -> Non
     for _ in range(20):
         found = await rows.since(now - timedelta(minutes=1))
         assert len(found.sessions) == 1
-    assert (perf_counter() - started) / 20 < 0.1  # measured: about 1 ms on either database
+    assert (perf_counter() - started) / 20 < 0.1  # 2 to 4 ms on a busy machine
 
 
 async def test_an_end_that_is_committed_late_is_found(database: Database) -> None:
