@@ -45,7 +45,6 @@ from server.auth.user_fields import user_fields
 from server.auth.user_parts import Changes
 from server.auth.user_reads import UserDirectoryRows
 from server.auth.user_repository import UserRows
-from server.auth.user_rules import SessionEnds
 from server.auth.user_servicer import UserServicer
 from server.auth.user_writes import UserWrites
 from server.auth.users import Users
@@ -112,7 +111,7 @@ class AuthParts:
         change = PasswordChange(
             hashes, self.attempts, accounts, passwords, self.tokens, clock=clock
         )
-        changes = changes_of(database, passwords, self.tokens, self.audit_rows, clock)
+        changes = changes_of(database, passwords, self.revocations, self.audit_rows, clock)
         self.users = Users(users, changes)
         page_tokens = PageTokens(secret, clock, secrets.token_bytes)
         self.auth_servicer = AuthServicer(
@@ -177,11 +176,15 @@ def passwords_of(settings: Settings, log: FilteringBoundLogger) -> Passwords:
 
 
 def changes_of(
-    database: Database, passwords: Passwords, sessions: SessionEnds, audits: AuditRows, clock: Clock
+    database: Database,
+    passwords: Passwords,
+    revocations: Revocations,
+    audits: AuditRows,
+    clock: Clock,
 ) -> Changes:
     """Return what changes users, for the server and for commands."""
     writes = UserWrites(database, IdempotentCalls(database, clock), audits)
-    return Changes.over(writes, passwords, sessions, clock=clock)
+    return Changes.over(writes, passwords, revocations, clock=clock)
 
 
 def _login_limits(settings: Settings) -> Limits:

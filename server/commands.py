@@ -17,9 +17,8 @@ from server.auth import commands as user_commands
 from server.auth import key_commands
 from server.auth.domain import USER_TYPE, folded_email
 from server.auth.key_files import KeyFileInvalid
-from server.auth.key_ring import KeyRing
 from server.auth.passwords import Passwords
-from server.auth.tokens import AccessTokens
+from server.auth.revocations import Revocations
 from server.auth.user_repository import UserRows
 from server.auth.users import Users
 from server.auth_parts import changes_of, passwords_of
@@ -210,14 +209,10 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Users]]:
 
 
 def _users(settings: Settings, database: Database, passwords: Passwords) -> Users:
-    tokens = AccessTokens(
-        KeyRing(),  # commands neither issue nor verify tokens
-        issuer=settings.token_issuer,
-        audience=settings.token_audience,
-        clock=utc_now,
-    )
+    # A command refuses nobody's credentials; the servers find out what it ended.
+    revocations = Revocations(clock=utc_now, lifetime=settings.access_token_lifetime)
     audits = AuditRows(database, utc_now)
-    changes = changes_of(database, passwords, tokens, audits, utc_now)
+    changes = changes_of(database, passwords, revocations, audits, utc_now)
     return Users(UserRows(database), changes)
 
 

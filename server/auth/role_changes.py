@@ -11,7 +11,7 @@ from server.auth.user_rules import (
     Target,
     alive,
     matched,
-    revised,
+    outdated,
     spare,
 )
 from server.core.audit import AuditRecord
@@ -37,7 +37,7 @@ class RoleChanges:
                 return None
             matched(target, user)
             roles = tuple(sorted({*user.roles, role}))
-            return revised(replace(user, roles=roles, roles_change_time=now), now)
+            return outdated(replace(user, roles=roles), now)
 
         return await self._changed.change(target, decide, record)
 
@@ -58,6 +58,6 @@ class RoleChanges:
             if role == ADMIN:
                 spare(present, (ACTIVE, SUSPENDED))
             roles = tuple(kept for kept in user.roles if kept != role)
-            return revised(replace(user, roles=roles, roles_change_time=now), now)
+            return outdated(replace(user, roles=roles), now)
 
         return await self._changed.change(target, decide, record, spares_admin=role == ADMIN)

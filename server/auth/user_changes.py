@@ -42,7 +42,7 @@ class PasswordHasher(Protocol):
 class NewUser:
     """Who is to be created. Where no id is chosen a UUID is made.
 
-    Without a password the user cannot sign in.
+    Without a password the user cannot sign in. `password_field` is where it stands in the request.
     """
 
     email: str
@@ -52,6 +52,7 @@ class NewUser:
     staff_id: int | None = None
     roles: tuple[str, ...] = ()
     password: str = field(default="", repr=False)
+    password_field: str = "initial_password"  # noqa: S105  # a name, not a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class UserChanges:
             record.target = user.name
             return await self._repository.add(account, record, call)
         except Taken as taken:
-            raise exists(taken, new.email, names_others=True) from None
+            raise exists(taken) from None
         except Missing as missing:
             raise reference_not_found(missing) from None
 
@@ -140,8 +141,7 @@ class UserChanges:
         try:
             return await self._changed.change(target, decide, record)
         except Taken as taken:
-            address = fields.get("email", "")
-            raise exists(taken, address, names_others=rights.names_others) from None
+            raise exists(taken, names_others=rights.names_others) from None
         except Missing as missing:
             raise reference_not_found(missing) from None
 
@@ -180,4 +180,4 @@ class UserChanges:
         if not new.password:
             return ""
         known = (new.email, new.display_name, new.chosen_id or "")
-        return await self._passwords.hash(new.password, context=known, field="initial_password")
+        return await self._passwords.hash(new.password, context=known, field=new.password_field)

@@ -5,7 +5,7 @@ from typing import Self
 
 from server.auth.role_changes import RoleChanges
 from server.auth.user_changes import PasswordHasher, UserChanges
-from server.auth.user_rules import ChangedUsers, SessionEnds, UserChangeRepository
+from server.auth.user_rules import ChangedUsers, Credentials, UserChangeRepository
 from server.auth.user_states import UserStates
 from server.core.clock import Clock
 
@@ -23,12 +23,12 @@ class Changes:
         cls,
         repository: UserChangeRepository,
         passwords: PasswordHasher,
-        sessions: SessionEnds,
+        credentials: Credentials,
         *,
         clock: Clock,
     ) -> Self:
         """Join them."""
-        changed = ChangedUsers(repository, sessions, clock=clock)
+        changed = ChangedUsers(repository, credentials, clock=clock)
         return cls(
             UserChanges(repository, passwords, changed, clock=clock),
             UserStates(changed),

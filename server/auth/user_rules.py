@@ -6,7 +6,7 @@ them inside the transaction that stores the change, so that nothing comes betwee
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -26,11 +26,14 @@ from server.core.resource_names import user_id_of
 ADMIN: Final = "admin"
 
 
-class SessionEnds(Protocol):
-    """Hears of login sessions that have ended."""
+class Credentials(Protocol):
+    """Hears whose credentials count no more, before anybody else finds it out."""
 
     def forget_session(self, session_id: UUID) -> None:
         """Refuse the session's tokens from now on."""
+
+    def forget_user(self, user_id: UUID, change_time: datetime, *, active: bool) -> None:
+        """Ask for new tokens since a user's roles changed; refuse all where it is not active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +131,10 @@ class ChangedUsers:
     """Carries a decision about a user out."""
 
     def __init__(
-        self, repository: UserChangeRepository, sessions: SessionEnds, *, clock: Clock
+        self, repository: UserChangeRepository, credentials: Credentials, *, clock: Clock
     ) -> None:
         self._repository = repository
-        self._sessions = sessions
+        self._credentials = credentials
         self._clock = clock
 
     async def change(
@@ -143,7 +146,7 @@ class ChangedUsers:
         spares_admin: bool = False,
         new_hash: str | None = None,
     ) -> User:
-        """Change a user, and refuse the tokens of sessions that end by that.
+        """Change a user, and refuse the credentials that end by that.
 
         Raises:
             ResourceNotFound: there is no such user, or its purge is due.
@@ -169,13 +172,28 @@ class ChangedUsers:
         if changed is None:
             raise ResourceNotFound(USER_TYPE, target.name)
         for session_id in changed.ended:
-            self._sessions.forget_session(session_id)
-        return changed.user
+            self._credentials.forget_session(session_id)
+        user = changed.user
+        if user.roles_change_time is not None:
+            active = user.state == ACTIVE
+            self._credentials.forget_user(user.user_id, user.roles_change_time, active=active)
+        return user
 
 
 def revised(user: User, now: datetime) -> User:
     """Return a changed user with its next revision."""
     return replace(user, update_time=now, revision=user.revision + 1)
+
+
+def outdated(user: User, now: datetime) -> User:
+    """Return a user with another state or other roles with its next revision.
+
+    Its tokens of before have to be refreshed. Of two such changes the later one counts, whichever
+    of two replicas has the slower clock: so it comes behind the one before, by a microsecond.
+    """
+    last = user.roles_change_time
+    moment = now if last is None else max(now, last + timedelta(microseconds=1))
+    return replace(revised(user, now), roles_change_time=moment)
 
 
 def alive(user: User) -> User:
@@ -231,11 +249,12 @@ def spare(present: Present, otherwise: Sequence[str]) -> None:
         )
 
 
-def exists(taken: Taken, address: str, *, names_others: bool) -> DomainError:
-    told = f"the address {address}" if taken.field == "email" else "this user_id"
+def exists(taken: Taken, *, names_others: bool = True) -> DomainError:
+    """Return the error of an address or id that another user has, which it may name or not."""
+    told = "address" if taken.field == "email" else "user_id"
     name = taken.holder if names_others else "users/-"
     return DomainError(
-        f"there is a user with {told} already; choose another",
+        f"another user has this {told} already; choose another one",
         reason="RESOURCE_EXISTS",
         metadata={"resource_name": name, "conflicting_field": taken.field},
         resource=ResourceRef(USER_TYPE, name),
@@ -243,6 +262,7 @@ def exists(taken: Taken, address: str, *, names_others: bool) -> DomainError:
 
 
 def reference_not_found(missing: Missing) -> DomainError:
+    """Return the error of a reference that leads nowhere."""
     field = f"user.{missing.field}"
     return DomainError(
         f"{field}: {missing.name} does not exist; name one that does, or none",

@@ -11,7 +11,7 @@ from server.auth.user_rules import (
     Target,
     alive,
     matched,
-    revised,
+    outdated,
     spare,
 )
 from server.core.audit import AuditRecord
@@ -42,7 +42,7 @@ class UserStates:
                 return None
             matched(target, user)
             spare(present, (ACTIVE,))
-            return revised(replace(user, state=SUSPENDED, roles_change_time=now), now)
+            return outdated(replace(user, state=SUSPENDED), now)
 
         return await self._changed.change(target, decide, record, spares_admin=True)
 
@@ -59,7 +59,7 @@ class UserStates:
             if user.state == ACTIVE:
                 return None
             matched(target, user)
-            return revised(replace(user, state=ACTIVE, roles_change_time=now), now)
+            return outdated(replace(user, state=ACTIVE), now)
 
         return await self._changed.change(target, decide, record)
 
@@ -81,9 +81,8 @@ class UserStates:
                 state=DELETED,
                 delete_time=now,
                 purge_time=now + KEPT_AFTER_DELETION,
-                roles_change_time=now,
             )
-            return revised(deleted, now)
+            return outdated(deleted, now)
 
         return await self._changed.change(target, decide, record, spares_admin=True)
 
@@ -106,9 +105,7 @@ class UserStates:
                     [DELETED.upper()],
                 )
             matched(target, user)
-            restored = replace(
-                user, state=ACTIVE, delete_time=None, purge_time=None, roles_change_time=now
-            )
-            return revised(restored, now)
+            restored = replace(user, state=ACTIVE, delete_time=None, purge_time=None)
+            return outdated(restored, now)
 
         return await self._changed.change(target, decide, record)

@@ -52,7 +52,12 @@ class Users:
             ValidationFailed: the address is none, or a role is unknown.
             DomainError: RESOURCE_EXISTS when the address is taken, PASSWORD_POLICY.
         """
-        new = NewUser(_checked(email, roles), roles=tuple(roles), password=password)
+        new = NewUser(
+            _checked(email, roles),
+            roles=tuple(roles),
+            password=password,
+            password_field="password",  # noqa: S106  # a name, not a secret
+        )
         record = _record("create", roles=[f"roles/{role}" for role in roles])
         user = await self._changes.users.create(new, record)
         assert not isinstance(user, Replay), "a command has no request_id"

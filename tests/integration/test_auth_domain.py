@@ -20,6 +20,7 @@ from server.auth.key_ring import ring_of
 from server.auth.keys import signing_key_from_secret
 from server.auth.password_repository import PasswordRows
 from server.auth.passwords import Passwords
+from server.auth.revocations import Revocations
 from server.auth.session_repository import SessionRows
 from server.auth.sessions import Device, Login, Sessions, SessionTimes
 from server.auth.sign_in import SignIn
@@ -78,7 +79,8 @@ def build(database: Database, cost: int = 4) -> House:
     logger = structlog.wrap_logger(log, processors=[])
     passwords = passwords_at(cost, logger)
     keys = ring_of(signing_key_from_secret(b"k" * 32), clock.now)
-    tokens = AccessTokens(keys, issuer="i", audience="a", clock=clock)
+    revocations = Revocations(clock=clock, lifetime=timedelta(minutes=16))
+    tokens = AccessTokens(keys, issuer="i", audience="a", clock=clock, revocations=revocations)
     rows, audits = UserRows(database), AuditRows(database, clock)
     sessions = Sessions(
         SessionRows(database, audits),
@@ -90,7 +92,7 @@ def build(database: Database, cost: int = 4) -> House:
     attempts = attempts_without_limit(database, clock)
     accounts = AccountPasswords(PasswordRows(database, audits), passwords)
     sign_in = SignIn(rows, attempts, accounts, sessions)
-    users = Users(rows, changes_of(database, passwords, tokens, audits, clock))
+    users = Users(rows, changes_of(database, passwords, revocations, audits, clock))
     return House(database, clock, passwords, tokens, sign_in, sessions, users, log)
 
 
@@ -323,11 +325,11 @@ async def test_users_commands_say_in_one_line_what_is_wrong(house: House) -> Non
     )
     assert await create(bob, "viewer", "secret") == (
         2,
-        "error: password: must have at least 15 characters\n",
+        "error: password: must have 15 to 256 characters and at most 1024 bytes of UTF-8\n",
     )
     assert await create(EMAIL, "viewer", PASSWORD) == (
         1,
-        "error: a user with the address ann@example.com exists already\n",
+        "error: another user has this address already; choose another one\n",
     )
     err = io.StringIO()
     grant = commands.grant(house.users, email=bob, role="viewer", out=io.StringIO(), err=err)
