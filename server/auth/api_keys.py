@@ -7,7 +7,8 @@ from typing import Final, Protocol
 from uuid import UUID, uuid5
 
 from server.auth.api_key_secrets import digest, hint_of
-from server.auth.domain import ACTIVE, DELETED, USER_TYPE, User
+from server.auth.domain import ACTIVE, USER_TYPE, User
+from server.auth.user_rules import alive
 from server.core.audit import AuditRecord
 from server.core.clock import Clock, rfc3339
 from server.core.errors import (
@@ -240,9 +241,7 @@ def _check_holder(holder: KeyHolder, key: ApiKey) -> None:
             metadata={"resource_name": key.name, "conflicting_field": "request_id"},
             resource=ResourceRef(KEY_TYPE, key.name),
         )
-    if user.state == DELETED:
-        raise _deleted(user)
-    if user.state != ACTIVE:
+    if alive(user).state != ACTIVE:
         state = user.state.upper()
         raise WrongState(
             f"{user.name} is {state}, so it can have no new API key; reactivate it first",
@@ -261,16 +260,3 @@ def _check_holder(holder: KeyHolder, key: ApiKey) -> None:
 
 def _no_user(user: str) -> ResourceNotFound:
     return ResourceNotFound(USER_TYPE, f"users/{user}")
-
-
-def _deleted(user: User) -> DomainError:
-    times = {"delete_time": user.delete_time, "purge_time": user.purge_time}
-    return DomainError(
-        f"{user.name} is deleted; undelete it first",
-        reason="RESOURCE_DELETED",
-        metadata={
-            "resource_name": user.name,
-            **{key: rfc3339(moment) for key, moment in times.items() if moment is not None},
-        },
-        resource=ResourceRef(USER_TYPE, user.name),
-    )
