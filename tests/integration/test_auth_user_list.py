@@ -1,32 +1,23 @@
 """Reading users and roles through a real server, over a thousand users on both databases."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message
-from sqlalchemy import Executable, text
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import ClauseElement
 
-from server.auth.domain import ACTIVE, DELETED, SUSPENDED, User
-from server.auth.user_reads import page_statement
-from server.core.clock import utc_now
-from server.core.paging import PageRequest
+from server.auth.domain import ACTIVE, DELETED, SUSPENDED
 from server.core.roles import ROLES
-from server.database.engine import Database
-from server.generated.interview.auth.v1 import resources_pb2, user_service_pb2_grpc
+from server.generated.interview.auth.v1 import resources_pb2
 from server.generated.interview.auth.v1 import user_service_pb2 as pb
 from tests.support.amount import amount
 from tests.support.auth import MovableClock
-from tests.support.crowd import ONLY, conditions, crowd, ordered, seen, store
-from tests.support.running import ADMIN, VIEWER, Running, running_server
-from tests.support.statuses import Told, refused
+from tests.support.crowd import ONLY, conditions, crowd, ordered, store
+from tests.support.crowd_desk import Desk
+from tests.support.running import ADMIN, VIEWER, running_server
 
-Who = tuple[tuple[str, str], ...]
 STATES = {
     ACTIVE: resources_pb2.USER_STATE_ACTIVE,
     SUSPENDED: resources_pb2.USER_STATE_SUSPENDED,
@@ -40,47 +31,6 @@ ORDERS = (
     "last_login_time, create_time",
     "last_login_time desc, display_name asc",
 )
-
-
-class Desk:
-    """An administrator and a viewer who ask for the crowd."""
-
-    def __init__(self, running: Running, clock: MovableClock, users: Sequence[User]) -> None:
-        self.running, self.clock, self.users = running, clock, users
-        self._stub = user_service_pb2_grpc.UserServiceStub(running.channel)
-        self.admin: Who = ()
-        self.viewer: Who = ()
-
-    async def sign_in(self) -> None:
-        self.admin = await self.running.sign_in(ADMIN)
-        self.viewer = await self.running.sign_in(VIEWER)
-
-    def call(self, method: str, request: Message, who: Who | None = None) -> Any:
-        metadata = self.admin if who is None else who
-        return getattr(self._stub, method)(request, metadata=metadata, timeout=10)
-
-    async def refusal(self, method: str, request: Message, who: Who | None = None) -> Told:
-        return await refused(self.call(method, request, who))
-
-    async def pages(self, **fields: Any) -> list[list[resources_pb2.User]]:
-        """Return every page of a list."""
-        pages: list[list[resources_pb2.User]] = []
-        token = ""
-        while token or not pages:
-            answer = await self.call("ListUsers", pb.ListUsersRequest(page_token=token, **fields))
-            pages.append([*answer.users])
-            token = answer.next_page_token
-        return pages
-
-    async def names(self, **fields: Any) -> list[str]:
-        """Return the names of everybody on the pages of a list."""
-        return [user.name for page in await self.pages(**fields) for user in page]
-
-    def expected(self, *, show_deleted: bool = False) -> list[User]:
-        return seen(self.users, self.clock.now, show_deleted=show_deleted)
-
-    def first(self, state: str) -> User:
-        return next(user for user in self.expected(show_deleted=True) if user.state == state)
 
 
 @pytest.fixture(scope="module")
@@ -342,37 +292,3 @@ async def test_roles_come_in_pages(desk: Desk) -> None:
     assert told.reason == "VALIDATION_FAILED"
     nobody = await desk.refusal("ListRoles", pb.ListRolesRequest(), ())
     assert nobody.code is grpc.StatusCode.UNAUTHENTICATED
-
-
-class Explained(Executable, ClauseElement):
-    """How the database would run a statement."""
-
-    inherit_cache = False
-
-    def __init__(self, statement: Any) -> None:
-        self.statement = statement
-
-
-@compiles(Explained)
-def _explain(element: Explained, compiler: Any, **kwargs: Any) -> str:
-    return f"EXPLAIN {compiler.process(element.statement, **kwargs)}"
-
-
-@compiles(Explained, "sqlite")
-def _explain_query_plan(element: Explained, compiler: Any, **kwargs: Any) -> str:
-    return f"EXPLAIN QUERY PLAN {compiler.process(element.statement, **kwargs)}"
-
-
-async def test_a_page_by_address_sorts_nobody(database: Database) -> None:
-    now = utc_now()
-    await store(database, crowd(now, 10_000))
-    if not database.is_sqlite:
-        async with database.write() as write:
-            await write.execute(text("ANALYZE app_user"))
-    for after in (None, ("m@crowd.example",)):
-        statement = page_statement(PageRequest(50, after), None, (), show_deleted=False)
-        rows = await database.read.all(Explained(statement), {"at": now})
-        plan = "\n".join(str(row) for row in rows)
-        assert "INDEX" in plan.upper()
-        assert "Sort" not in plan
-        assert "TEMP B-TREE" not in plan
