@@ -75,7 +75,9 @@ class User(_message.Message):
     email: _builtins.str
     """E-mail address used to sign in: at most 254 characters, unique without regard to case."""
     display_name: _builtins.str
-    """Name shown to people: at most 128 characters."""
+    """Name shown to people: at most 128 characters. A bare word of a filter is looked for in it: as
+    a part of it, with A-Z equal to a-z.
+    """
     state: Global___UserState.ValueType
     """Whether the user can sign in."""
     customer: _builtins.str

@@ -1132,7 +1132,8 @@ class User(betterproto2.Message):
 
     display_name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Name shown to people: at most 128 characters.
+    Name shown to people: at most 128 characters. A bare word of a filter is looked for in it: as
+    a part of it, with A-Z equal to a-z.
     """
 
     roles: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
