@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
 
-from server.core.clock import utc_now
+from server.core.clock import rfc3339, utc_now
 from server.generated.interview.agent.v1 import chat_pb2, resources_pb2
 from tests.support.chat_driver import Chat, eventually, kind, kinds, modelled, reason_of
 from tests.support.fake_openai import FakeOpenAI, Pause, answer, running_fake_openai, words
@@ -40,7 +40,7 @@ async def model() -> AsyncIterator[FakeOpenAI]:
 async def server(
     sqlite_templates: dict[str, Path], tmp_path: Path, model: FakeOpenAI, clock: MovableClock
 ) -> AsyncIterator[Running]:
-    settings = {"clock": clock, "access_token_minutes": 1}
+    settings = {"clock": clock, "access_token_minutes": 2}
     async with modelled(sqlite_templates["sample"], tmp_path, model, **settings) as running:
         yield running
 
@@ -57,10 +57,23 @@ def refresh(access_token: str) -> chat_pb2.RefreshCredentialFrame:
 async def expiring(server: Running, clock: MovableClock, seconds: float) -> Chat:
     """Open a stream whose token has so many seconds left."""
     who = await server.sign_in()
-    clock.moved += timedelta(seconds=60 - seconds)
+    clock.moved += timedelta(seconds=120 - seconds)
     chat = Chat(server.channel, who)
     await chat.start()
     return chat
+
+
+async def test_the_warning_comes_60_seconds_before_the_end(
+    server: Running, clock: MovableClock
+) -> None:
+    chat = await expiring(server, clock, 62)
+    assert chat.seen[0].session_ready.credential_expire_time.ToDatetime(tzinfo=UTC) > (
+        clock() + timedelta(seconds=60)
+    )
+    warning = await chat.expect("credential_expiring")
+    left = warning.credential_expiring.expire_time.ToDatetime() - warning.emit_time.ToDatetime()
+    assert timedelta(seconds=59.5) < left <= timedelta(seconds=60)
+    await chat.leave()
 
 
 async def test_a_credential_that_expires(
@@ -79,6 +92,7 @@ async def test_a_credential_that_expires(
     assert events[-1].go_away.resume_after_sequence == last
     end = await chat.end()
     assert (end.code, end.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
+    assert end.metadata == {"expired_at": rfc3339(expire_time.ToDatetime())}
     assert clock() >= expire_time.ToDatetime(tzinfo=clock().tzinfo)
     await eventually(lambda: model.open_streams == 0, seconds=1)
     again = Chat(server.channel, await server.sign_in())
@@ -93,13 +107,18 @@ async def test_a_credential_that_is_renewed_in_time(
 ) -> None:
     chat = await expiring(server, clock, 1.5)
     await chat.expect("credential_expiring")
-    await chat.send("new", refresh_credential=refresh(await token(server)))
+    clock.moved -= timedelta(seconds=57)
+    of_before = await token(server)
+    clock.moved += timedelta(seconds=57)
+    await chat.send("new", refresh_credential=refresh(of_before))
     accepted = await chat.expect("frame_accepted")
     assert (accepted.in_reply_to, accepted.frame_accepted.no_effect) == ("new", False)
+    await asyncio.sleep(1.6)  # the first one has expired by now
+    await chat.ping()
+    await chat.expect("pong")
     again = await chat.expect("credential_expiring")
     left = again.credential_expiring.expire_time.ToDatetime() - again.emit_time.ToDatetime()
-    assert left > timedelta(seconds=55)
-    await asyncio.sleep(2)
+    assert timedelta(seconds=59) < left <= timedelta(seconds=60)
     model.script(answer("Still here"))
     assert kind((await chat.turn("Hi"))[-1]) == "turn_completed"
 
