@@ -218,6 +218,7 @@ class Sessions:
     ) -> None:
         """End the caller's login session, or all of the caller's. An API key has none itself."""
         now = self._clock()
+        record.target = principal.name if all_sessions else principal.credential
         own = {principal.session_id} if principal.kind is CredentialKind.ACCESS_TOKEN else set()
         ended: Sequence[UUID] = ()
         if all_sessions:
