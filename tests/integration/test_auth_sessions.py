@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from server.auth.domain import LoginSession
 from server.core.errors import ResourceNotFound, Unauthenticated
 from server.core.paging import PageRequest
 from server.core.principal import CredentialKind
@@ -113,7 +114,8 @@ async def test_pages_have_each_session_once_also_of_one_moment(house: SessionHou
     for number in range(7):
         logins.append(await house.login())
         house.clock.advance(seconds=number % 2)
-    user, seen = str(house.ann.user.user_id), []
+    user = str(house.ann.user.user_id)
+    seen: list[LoginSession] = []
     page = PageRequest(3)
     for _ in range(3):
         found = await house.sessions.list_sessions(user, page)
