@@ -17,7 +17,7 @@ MAX_ROWS: Final = 10_000
 _SINCE: Final = bindparam("since", type_=AppUser.roles_change_time.type)
 
 
-def _newest(branch: Select[Any]) -> Select[Any]:
+def _newest(branch: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     # Wrapped, for SQLite sorts no branch of a union by itself.
     return select(branch.limit(MAX_ROWS).subquery())
 
