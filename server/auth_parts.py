@@ -74,14 +74,18 @@ class AuthParts:
         file = settings.signing_keys_file
         token_life = settings.access_token_lifetime + LEEWAY
         self.revocations = Revocations(clock=clock, lifetime=token_life)
-        self._poll = RevocationPoll(
-            RevocationRows(database),
-            self.revocations,
-            clock=clock,
-            interval=timedelta(seconds=settings.revocation_poll_seconds),
-            lookback=token_life,
-            log=log,
-        )
+        key_rows = ApiKeyRows(database, self.audit_rows)
+        self._polls = [
+            RevocationPoll(
+                source,
+                self.revocations,
+                clock=clock,
+                interval=timedelta(seconds=settings.revocation_poll_seconds),
+                lookback=token_life,
+                log=log,
+            )
+            for source in (RevocationRows(database), key_rows)
+        ]
         self.tokens = AccessTokens(
             # With a file there are no keys before `start`.
             KeyRing() if file else ring_of(signing_key_from_secret(secret), clock()),
@@ -117,16 +121,15 @@ class AuthParts:
         self.auth_servicer = AuthServicer(
             sign_in, sessions, self.tokens.public_keys, change, page_tokens
         )
-        api_keys = self._build_api_keys(database, clock, log)
+        api_keys = self._build_api_keys(key_rows, database.pools[0].size, clock, log)
         directory = UserDirectory(UserDirectoryRows(database), user_fields(), clock)
         self.user_servicer = UserServicer(
             directory, changes, api_keys, page_tokens, RequestIds(secret), clock
         )
 
     def _build_api_keys(
-        self, database: Database, clock: Clock, log: FilteringBoundLogger
+        self, rows: ApiKeyRows, connections: int, clock: Clock, log: FilteringBoundLogger
     ) -> ApiKeys:
-        rows = ApiKeyRows(database, self.audit_rows)
         self._key_uses = ApiKeyUses(rows.note_uses, log)
         self._closing.push_async_callback(self._key_uses.close)
         principals = ApiKeyPrincipals(
@@ -134,7 +137,7 @@ class AuthParts:
             self._key_uses.note,
             clock=clock,
             random=random,
-            unknown_lookups=max(1, database.pools[0].size // 4),
+            unknown_lookups=max(1, connections // 4),
         )
         self.revocations.listen(principals.forget)
         self._credentials = Credentials(self.tokens.verify, principals)
@@ -156,7 +159,8 @@ class AuthParts:
 
     def background(self) -> Sequence[asyncio.Task[None]]:
         """Start what runs beside the calls."""
-        tasks = [asyncio.create_task(work.run()) for work in (self._poll, self._key_uses)]
+        tasks = [asyncio.create_task(poll.run()) for poll in self._polls]
+        tasks.append(asyncio.create_task(self._key_uses.run()))
         if self._keys is not None:
             tasks.append(asyncio.create_task(self._keys.watch()))
         return tasks

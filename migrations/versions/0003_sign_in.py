@@ -90,6 +90,7 @@ def _create_api_key() -> None:
         sa.Column("create_time", UtcDateTime(), nullable=False),
         sa.Column("expire_time", UtcDateTime(), nullable=True),
         sa.Column("last_use_time", UtcDateTime(), nullable=True),
+        sa.Column("delete_time", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["user_id"],
             ["app_user.user_id"],
@@ -100,6 +101,7 @@ def _create_api_key() -> None:
         sa.UniqueConstraint("secret_hash", name=op.f("api_key_secret_hash_key")),
     )
     op.create_index("idx_api_key_user_id", "api_key", ["user_id", "create_time"])
+    op.create_index("idx_api_key_delete_time", "api_key", ["delete_time"])
 
 
 def _create_audit_event() -> None:

@@ -1,7 +1,7 @@
 """API keys in the database."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,16 +11,19 @@ from server.audit.trail import AuditRows
 from server.auth import api_key_statements as sql
 from server.auth.api_key_principals import KeyInUse
 from server.auth.api_keys import ApiKey, KeyHolder
+from server.auth.revocations import Changes, SessionEnd
 from server.auth.rows import user_of
 from server.core.audit import AuditRecord
 from server.core.paging import Key, Page, PageRequest
 from server.database.engine import Database, WriteSession
 
 _BATCH: Final = 500
+_REMEMBERED: Final = timedelta(days=1)
+"""How long it is known of a deleted key that it was there, for other processes and repeats."""
 
 
 class ApiKeyRows:
-    """Keeps API keys. Implements ApiKeyRepository and KeyLookup."""
+    """Keeps API keys. Implements ApiKeyRepository, KeyLookup and ChangeSource."""
 
     def __init__(self, database: Database, audit_rows: AuditRows) -> None:
         self._database = database
@@ -66,17 +69,24 @@ class ApiKeyRows:
         keys = [_key(row) for row in rows[: page.size]]
         return Page(keys, _key_of(keys[-1]) if len(rows) > page.size else None)
 
-    async def remove(self, user_id: UUID, key_id: UUID, record: AuditRecord) -> bool:
+    async def remove(self, user_id: UUID, key_id: UUID, now: datetime, record: AuditRecord) -> bool:
         """Delete a user's key and store the record; False when there is none."""
 
         async def work(write: WriteSession) -> bool:
-            removed = await write.execute(sql.REMOVE, {"owner": user_id, "key": key_id})
+            ids = {"owner": user_id, "key": key_id}
+            removed = await write.execute(sql.REMOVE, {**ids, "at": now})
             if removed.rowcount != 1:
                 return False
+            await write.execute(sql.FORGET, {"before": now - _REMEMBERED})
             await self._audit_rows.add(write, record)
             return True
 
         return await self._database.transaction(work)
+
+    async def since(self, moment: datetime) -> Changes:
+        """Return the keys that were deleted at that moment or later, in any process."""
+        rows = await self._database.read.all(sql.REMOVED_SINCE, {"since": moment})
+        return Changes(sessions=[SessionEnd(row.key_id, row.delete_time) for row in rows])
 
     async def note_uses(self, uses: Mapping[UUID, datetime]) -> None:
         """Store when keys were last used; an earlier use changes nothing."""

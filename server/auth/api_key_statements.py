@@ -1,6 +1,6 @@
 """The SQL of API keys: constant statements, built once.
 
-`owner` is a user's and `key` an API key's id.
+`owner` is a user's and `key` an API key's id, `at` the present moment.
 """
 
 from typing import Final
@@ -15,6 +15,7 @@ from server.database.names import named
 
 _NOW: Final = bindparam("at", type_=KeyRow.last_use_time.type)
 _OF_OWNER = KeyRow.user_id == bindparam("owner")
+_IS_THERE = KeyRow.delete_time.is_(None)
 
 _KEY: Final = (
     KeyRow.key_id,
@@ -30,7 +31,7 @@ IN_USE = named(
     "api_keys.find",
     select(*USER, *_KEY)
     .join_from(KeyRow, AppUser, AppUser.user_id == KeyRow.user_id)
-    .where(KeyRow.secret_hash == bindparam("hash"), AppUser.state == ACTIVE),
+    .where(KeyRow.secret_hash == bindparam("hash"), _IS_THERE, AppUser.state == ACTIVE),
 )
 HOLDER = named("api_keys.holder", select(*USER).where(AppUser.user_id == bindparam("owner")))
 LOCKED_HOLDER = HOLDER.with_for_update(of=AppUser, key_share=True)
@@ -38,14 +39,14 @@ LOCKED_HOLDER = HOLDER.with_for_update(of=AppUser, key_share=True)
 COUNT = named(
     "api_keys.count",
     select(
-        func.count().label("keys"),
+        func.count().filter(_IS_THERE).label("keys"),
         func.count().filter(KeyRow.key_id == bindparam("key")).label("same"),
     ).where(_OF_OWNER),
 )
 _LIST = (
     select(*USER, *_KEY)
     .join_from(KeyRow, AppUser, AppUser.user_id == KeyRow.user_id)
-    .where(_OF_OWNER)
+    .where(_OF_OWNER, _IS_THERE)
     .order_by(KeyRow.create_time.desc(), KeyRow.key_id.desc())
     .limit(bindparam("size"))
 )
@@ -63,7 +64,20 @@ NEXT_PAGE = named(
 
 ADD = named("api_keys.add", insert(KeyRow))
 REMOVE = named(
-    "api_keys.delete", delete(KeyRow).where(KeyRow.key_id == bindparam("key"), _OF_OWNER)
+    "api_keys.delete",
+    update(KeyRow)
+    .where(KeyRow.key_id == bindparam("key"), _OF_OWNER, _IS_THERE)
+    .values(delete_time=_NOW),
+)
+FORGET = named(
+    "api_keys.forget",
+    delete(KeyRow).where(KeyRow.delete_time < bindparam("before", type_=KeyRow.delete_time.type)),
+)
+REMOVED_SINCE = named(
+    "api_keys.deleted_since",
+    select(KeyRow.key_id, KeyRow.delete_time).where(
+        KeyRow.delete_time >= bindparam("since", type_=KeyRow.delete_time.type)
+    ),
 )
 NOTE_USE = named(
     "api_keys.note_use",

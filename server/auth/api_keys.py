@@ -97,7 +97,7 @@ class ApiKeyRepository(Protocol):
     async def keys_of(self, user_id: UUID, page: PageRequest) -> Page[ApiKey] | None:
         """Return a page of a user's keys, the newest first; None when there is no such user."""
 
-    async def remove(self, user_id: UUID, key_id: UUID, record: AuditRecord) -> bool:
+    async def remove(self, user_id: UUID, key_id: UUID, now: datetime, record: AuditRecord) -> bool:
         """Delete a user's key, and store the record; False when there is none."""
 
 
@@ -182,7 +182,8 @@ class ApiKeys:
         Raises:
             ResourceNotFound: the user has no such key.
         """
-        if not await self._repository.remove(user_id_of(user), key_id, record):
+        now = self._clock()
+        if not await self._repository.remove(user_id_of(user), key_id, now, record):
             raise ResourceNotFound(KEY_TYPE, f"users/{user}/apiKeys/{key_id}")
         self._ends.forget_session(key_id)
 
@@ -235,8 +236,8 @@ def _check_holder(holder: KeyHolder, key: ApiKey) -> None:
     user = holder.user
     if holder.has_it:
         raise DomainError(
-            f"{key.name} was made by the first call with this request_id, and a secret is shown"
-            " once; delete it and make another one with a new request_id",
+            f"{key.name} was made by the first call with this request_id, and its secret is shown"
+            " once; make another one with a new request_id, and delete this one",
             reason="RESOURCE_EXISTS",
             metadata={"resource_name": key.name, "conflicting_field": "request_id"},
             resource=ResourceRef(KEY_TYPE, key.name),

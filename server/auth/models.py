@@ -104,10 +104,16 @@ class RefreshToken(Base):
 
 
 class ApiKey(Base):
-    """A credential of a program, by the SHA-256 of its secret. `scopes` are split by spaces."""
+    """A credential of a program, by the SHA-256 of its secret. `scopes` are split by spaces.
+
+    The row of a deleted key stays for a day: it tells other processes, and repeated calls.
+    """
 
     __tablename__ = "api_key"
-    __table_args__ = (Index("idx_api_key_user_id", "user_id", "create_time"),)
+    __table_args__ = (
+        Index("idx_api_key_user_id", "user_id", "create_time"),
+        Index("idx_api_key_delete_time", "delete_time"),
+    )
 
     key_id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.user_id", ondelete="CASCADE"))
@@ -118,6 +124,7 @@ class ApiKey(Base):
     create_time: Mapped[datetime] = mapped_column(UtcDateTime)
     expire_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_use_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    delete_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class LoginAttempts(Base):

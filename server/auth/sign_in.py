@@ -50,6 +50,8 @@ class SignIn:
         """
         address = folded_email(email)
         account = await self._accounts.find_account(address)
+        # Whom somebody tried to be: told to operators, never to the caller.
+        record.target = account.user.name if account else ""
         user_id = account.user.user_id if account else None
         attempt = await self._attempts.begin(address, user_id, device.ip_address)
         verified = await self._passwords.verified(account, password)

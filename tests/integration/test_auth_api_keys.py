@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from server.audit.models import AuditEvent
 from server.auth.api_keys import MAX_KEYS
@@ -93,9 +93,13 @@ async def test_the_same_request_makes_no_second_key(owner: Owner) -> None:
     for sent in (UUID_4, UUID_4.upper()):
         told = await refused(owner.create(request_id=sent))
         check_row(told, "RESOURCE_EXISTS")
+        assert made.secret not in told.message
         assert told.metadata["resource_name"] == made.api_key.name
         assert told.by_kind["ResourceInfo"].resource_type == "interview-api/ApiKey"
     assert len((await owner.list()).api_keys) == 1
+    await owner.delete(made.api_key.name)
+    check_row(await refused(owner.create(request_id=UUID_4)), "RESOURCE_EXISTS")
+    assert not (await owner.list()).api_keys
     other = await Owner.new(owner.running)
     assert (await other.create(request_id=UUID_4)).secret != made.secret
 
@@ -284,8 +288,7 @@ async def _set_state(owner: Owner, state: str, clock: MovableClock) -> None:
     times = {"delete_time": clock(), "purge_time": clock() + timedelta(days=30)}
     values = {"state": state, **(times if state == "deleted" else {})}
     async with owner.running.app.database.write() as write:
-        users = AppUser.__table__
-        await write.execute(users.update().where(users.c.user_id == _id(owner)).values(values))
+        await write.execute(update(AppUser).where(AppUser.user_id == _id(owner)).values(values))
 
 
 async def test_a_limited_key_makes_none_that_can_more(owner: Owner) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from server.database.base import Base
 from server.database.engine import Database
+from server.generated.interview.agent.v1 import agent_service_pb2_grpc
 from server.generated.interview.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
@@ -79,11 +80,13 @@ class Owner:
         return await self.send(self.request(*scopes, **wanted))
 
     async def list(
-        self, parent: str = "", page_size: int = 0, page_token: str = ""
+        self, parent: str | None = None, page_size: int = 0, page_token: str = ""
     ) -> users.ListApiKeysResponse:
         """Return a page of keys."""
         request = users.ListApiKeysRequest(
-            parent=parent or self.user, page_size=page_size, page_token=page_token
+            parent=self.user if parent is None else parent,
+            page_size=page_size,
+            page_token=page_token,
         )
         answer: users.ListApiKeysResponse = await self.users.ListApiKeys(
             request, metadata=self.metadata, timeout=SECONDS
@@ -94,6 +97,17 @@ class Owner:
         """End a key."""
         request = users.DeleteApiKeyRequest(name=name)
         await self.users.DeleteApiKey(request, metadata=self.metadata, timeout=SECONDS)
+
+    async def change(self, method: str, **fields: str) -> None:
+        """Call a method of UserService that changes a user."""
+        request = getattr(users, f"{method}Request")(**fields)
+        call = getattr(self.users, method)
+        await call(request, metadata=self.metadata, timeout=SECONDS)
+
+    def chat(self) -> Any:
+        """Open a chat."""
+        stub: Any = agent_service_pb2_grpc.AgentServiceStub(self.running.channel)
+        return stub.Chat(metadata=self.metadata, timeout=SECONDS)
 
     async def film(self) -> str:
         """Return the name of a film, which needs the permission films.read."""
