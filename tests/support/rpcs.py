@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from server.app import AGENT, AUTH, CATALOGUE, HEALTH
+from server.app import HEALTH, SERVICES
 from server.rpc.policy import policy_of
 
 METHODS: Mapping[str, MethodDescriptor] = {
     f"/{service.full_name}/{method.name}": method
-    for service in (AUTH, CATALOGUE, AGENT, HEALTH)
+    for service in (*SERVICES, HEALTH)
     for method in service.methods
 }
 PUBLIC = frozenset(

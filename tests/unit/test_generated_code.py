@@ -50,7 +50,7 @@ def test_every_method_says_who_may_call_it_and_within_which_limits(
     assert set(access.permissions.all_of) <= PERMISSIONS
     limits = method.GetOptions().Extensions[options_pb2.limits]
     assert limits.cost >= 1
-    assert limits.bucket in {"read", "login", "agent"}
+    assert limits.bucket in {"read", "write", "login", "agent"}
     if limits.HasField("default_deadline"):
         assert limits.default_deadline.ToTimedelta() <= limits.max_deadline.ToTimedelta()
 
@@ -97,6 +97,9 @@ def test_secret_fields_are_marked_for_redaction() -> None:
         "auth.v1.TokenPair.access_token",
         "auth.v1.TokenPair.refresh_token",
         "auth.v1.RefreshTokenRequest.refresh_token",
+        "auth.v1.RefreshTokenRequest.request_id",
+        "auth.v1.ChangePasswordRequest.current_password",
+        "auth.v1.ChangePasswordRequest.new_password",
         "agent.v1.RefreshCredentialFrame.access_token",
     }
 
