@@ -10,10 +10,10 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support import kubernetes
+from tests.support.production import plain_url, production
 from tests.support.program import command, end_of, run, server
 from tests.support.server_process import PROGRAM
 
@@ -21,31 +21,21 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 DRAIN = {"DRAIN_DELAY_SECONDS": "0", "GRACE_SECONDS": "2"}
 AT_ONCE = 4
+NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:9/none"
 VERSIONS = ("v1", "v1alpha")
 """Of reflection."""
 # Each once: what both databases do alike is in tests/integration/test_database_versions.py.
 PROFILES = [("embedded", "sqlite"), ("production", "postgresql")]
 
 
-def _plain(url: str) -> str:
-    """Return a URL as an operator writes it."""
-    plain = make_url(url)
-    return plain.set(drivername=plain.get_backend_name()).render_as_string(hide_password=False)
-
-
-def _production(url: str) -> dict[str, str]:
-    return {
-        "ENVIRONMENT": "production",
-        "SECRET_KEY": "x" * 32,
-        "DATABASE_URL": _plain(url),
-        **DRAIN,
-    }
+def _production(folder: Path, url: str) -> dict[str, str]:
+    return {**production(folder, url), **DRAIN}
 
 
 def test_a_release_goes_from_an_empty_database_to_an_orderly_end(
     postgresql_url: str, tmp_path: Path
 ) -> None:
-    settings = _production(postgresql_url)
+    settings = _production(tmp_path, postgresql_url)
     early = run(tmp_path, "serve", **settings)
     assert (early.code, early.err.count("\n")) == (1, 1)
     assert "run `interview-server migrate` first" in early.err
@@ -73,7 +63,7 @@ def _tells_nothing_of_itself(target: str) -> None:
 
 
 def test_reflection_answers_in_production_where_it_is_asked_for(tmp_path: Path) -> None:
-    settings = {**_production(f"sqlite:///{tmp_path / 'films.db'}"), "REFLECTION": "true"}
+    settings = {**_production(tmp_path, f"sqlite:///{tmp_path / 'films.db'}"), "REFLECTION": "true"}
     assert run(tmp_path, "migrate", **settings).code == 0
     with server(tmp_path, **settings) as serving:
         listed = _listed(serving.target)
@@ -89,10 +79,18 @@ def _probes() -> list[list[str]]:
     return [probe["exec"]["command"][1:] for _, probe in kubernetes.probes(patch)]
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL"])
-@pytest.mark.parametrize("command_name", ["serve", "migrate"])
+@pytest.mark.parametrize(
+    ("command_name", "name"),
+    [
+        ("serve", "SECRET_KEY"),
+        ("serve", "PASSWORD_PEPPER"),
+        ("serve", "SIGNING_KEYS_FILE"),
+        ("serve", "DATABASE_URL"),
+        ("migrate", "SECRET_KEY"),
+    ],
+)
 def test_production_needs_its_secrets(command_name: str, name: str, tmp_path: Path) -> None:
-    settings = {**_production("postgresql+asyncpg://nobody@127.0.0.1:9/none"), name: ""}
+    settings = {**_production(tmp_path, NOWHERE), name: ""}
     done = run(tmp_path, command_name, **settings)
     assert done.code == 1
     assert re.fullmatch(rf"error: {name}: must be set in production.*\n", done.err)
@@ -126,7 +124,7 @@ def _reflected(target: str, version: str) -> list[str]:
 
 
 def test_four_migrations_at_once_all_succeed(empty_database_url: str, tmp_path: Path) -> None:
-    settings = _production(empty_database_url)
+    settings = _production(tmp_path, empty_database_url)
     started = [command(tmp_path, "migrate", **settings) for _ in range(AT_ONCE)]
     ended = [end_of(process) for process in started]
     assert [one.code for one in ended] == [0] * AT_ONCE, ended
@@ -138,7 +136,7 @@ def test_four_migrations_at_once_all_succeed(empty_database_url: str, tmp_path: 
 def test_four_embedded_servers_start_at_once_on_one_database(
     postgresql_url: str, tmp_path: Path
 ) -> None:
-    settings = {"DATABASE_URL": _plain(postgresql_url), **DRAIN}
+    settings = {"DATABASE_URL": plain_url(postgresql_url), **DRAIN}
     with ExitStack() as stack:
         servers = [
             stack.enter_context(server(tmp_path, str(number), **settings))
@@ -153,15 +151,15 @@ def test_four_embedded_servers_start_at_once_on_one_database(
 async def test_a_server_that_is_restarted_in_an_upgrade_serves_the_schema_that_names_it(
     profile: str, database_url: str, tmp_path: Path
 ) -> None:
-    await _execute(database_url, _AT.format(revision="9000_from_0002"))
-    settings = _of(profile, database_url)
+    await _execute(database_url, _AT.format(revision="9000_from_0003"))
+    settings = _of(profile, tmp_path, database_url)
     with server(tmp_path, **settings) as serving:
         line = await asyncio.to_thread(serving.logged, "schema verified")
-        assert line["revision"] == "9000_from_0002"
+        assert line["revision"] == "9000_from_0003"
         assert await asyncio.to_thread(serving.is_ready)
         assert await asyncio.to_thread(serving.stop) == 0
     migrated = await asyncio.to_thread(run, tmp_path, "migrate", **settings)
-    assert migrated.out == "schema: 9000_from_0002 -> 9000_from_0002\n"
+    assert migrated.out == "schema: 9000_from_0003 -> 9000_from_0003\n"
 
 
 _AT = "UPDATE alembic_version SET version_num = '{revision}'"
@@ -180,15 +178,15 @@ async def test_no_server_starts_on_a_schema_that_it_does_not_know(
     profile: str, change: str, said: str, database_url: str, tmp_path: Path
 ) -> None:
     await _execute(database_url, change)
-    done = await asyncio.to_thread(run, tmp_path, "serve", **_of(profile, database_url))
+    done = await asyncio.to_thread(run, tmp_path, "serve", **_of(profile, tmp_path, database_url))
     assert done.code == 1
     assert done.err.startswith("error: the database ")
     assert said in done.err
     assert done.err.count("\n") == 1
 
 
-def _of(profile: str, url: str) -> dict[str, str]:
-    return {**_production(url), "ENVIRONMENT": profile}
+def _of(profile: str, folder: Path, url: str) -> dict[str, str]:
+    return {**_production(folder, url), "ENVIRONMENT": profile}
 
 
 async def _execute(url: str, statement: str) -> None:

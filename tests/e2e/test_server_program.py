@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.production import production
 from tests.support.server_process import PROGRAM, ServerProcess, environment_for, serving
 
 ROOT = Path(__file__).parents[2]
@@ -96,16 +97,12 @@ def test_a_setting_of_the_env_file_counts_and_the_environment_wins(tmp_path: Pat
 
 
 def test_production_serves_no_schema_that_it_does_not_know(tmp_path: Path) -> None:
-    settings = {
-        "ENVIRONMENT": "production",
-        "SECRET_KEY": "x" * 32,
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'films.db'}",
-    }
+    settings = production(tmp_path, f"sqlite:///{tmp_path / 'films.db'}")
     done = _run("serve", folder=tmp_path, **settings)
     assert done.returncode == 1
     assert "run `interview-server migrate` first" in done.stderr
-    assert _run("migrate", folder=tmp_path, **settings).stdout == "schema: empty -> 0002\n"
-    assert _run("migrate", folder=tmp_path, **settings).stdout == "schema: 0002 -> 0002\n"
+    assert _run("migrate", folder=tmp_path, **settings).stdout == "schema: empty -> 0003\n"
+    assert _run("migrate", folder=tmp_path, **settings).stdout == "schema: 0003 -> 0003\n"
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
