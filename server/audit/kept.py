@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import Error, MessageToDict
 from google.protobuf.message import Message
 
 MAX_KEPT_BYTES: Final = 8192
@@ -19,7 +19,11 @@ def kept_of(request: Message) -> Mapping[str, Any]:
     kept.CopyFrom(request)
     _clear_secrets(kept)
     # Unknown fields are not among the names, so nothing that this version cannot judge is kept.
-    return MessageToDict(kept, preserving_proto_field_name=True)
+    try:
+        return MessageToDict(kept, preserving_proto_field_name=True)
+    except (Error, ValueError):
+        # JSON cannot say everything, for instance a mask's path in camel case or the year 10000.
+        return {"omitted_bytes": size}
 
 
 def _clear_secrets(message: Message) -> None:

@@ -61,6 +61,10 @@ class Desk(Caller):
         """Return the call that takes a role."""
         return self.RevokeRole(pb.RevokeRoleRequest(name=name, role=role, etag=etag))
 
+    def revoke_admin(self, name: str) -> Any:
+        """Return the call that takes the role of an administrator."""
+        return self.revoke(name, "roles/admin")
+
     def suspend(self, name: str, **fields: str) -> Any:
         """Return the call that bars a user."""
         return self.SuspendUser(pb.SuspendUserRequest(name=name, **fields))

@@ -1,0 +1,106 @@
+"""Changes of one user, or of the last administrators, at the same time, on both databases."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from sqlalchemy import delete
+
+from server.auth.models import AppUserRole
+from server.core.resource_names import user_id_of
+from server.generated.interview.auth.v1 import resources_pb2 as resources
+from tests.support.amount import amount
+from tests.support.running import running_server
+from tests.support.statuses import told_by
+from tests.support.user_desk import Desk, new_email
+
+CALLERS = 20
+
+
+@pytest.fixture
+async def roomy(sample_database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    """An administrator at a server that lets all callers in at a time."""
+    async with running_server(sample_database_url, tmp_path, max_running_writes=CALLERS) as server:
+        yield await Desk.open(server)
+
+
+async def test_of_many_with_one_etag_one_wins(roomy: Desk) -> None:
+    """ASVS 15.4.2: what is checked is still so when it is written."""
+    made = await roomy.create(initial_password="")
+    for round_ in range(amount(3, 100)):
+        before = await roomy.get(made.name)
+        names = [f"{round_}-{number}" for number in range(CALLERS)]
+        outcomes = await asyncio.gather(
+            *(roomy.update(made.name, display_name=name, etag=before.etag) for name in names),
+            return_exceptions=True,
+        )
+        (won,) = (outcome for outcome in outcomes if not isinstance(outcome, BaseException))
+        lost = [told_by(o) for o in outcomes if isinstance(o, grpc.aio.AioRpcError)]
+        assert {told.reason for told in lost} == {"ETAG_MISMATCH"}
+        assert {told.metadata["current_etag"] for told in lost} == {won.etag}
+        assert len(lost) == CALLERS - 1
+        assert await roomy.get(made.name) == won
+
+
+async def test_of_many_that_take_one_address_one_gets_it(roomy: Desk) -> None:
+    made = [await roomy.create(initial_password="") for _ in range(4)]
+    for _ in range(amount(2, 50)):
+        email = new_email()
+        outcomes = await asyncio.gather(
+            *(roomy.update(user.name, email=email) for user in made), return_exceptions=True
+        )
+        lost = [told_by(o) for o in outcomes if isinstance(o, grpc.aio.AioRpcError)]
+        assert [told.reason for told in lost] == ["RESOURCE_EXISTS"] * 3
+
+
+async def test_of_many_that_give_and_take_roles_none_is_lost(roomy: Desk) -> None:
+    made = await roomy.create(initial_password="", roles=["roles/viewer"])
+    for _ in range(amount(2, 50)):
+        before = await roomy.get(made.name)
+        given = ["roles/staff", "roles/manager", "roles/customer"]
+        await asyncio.gather(
+            *(roomy.grant(made.name, role) for role in given for _ in range(3)),
+            *(roomy.revoke(made.name, "roles/viewer") for _ in range(3)),
+        )
+        after = await roomy.get(made.name)
+        assert list(after.roles) == sorted(given)
+        assert after.etag != before.etag
+        await asyncio.gather(*(roomy.revoke(made.name, role) for role in given))
+        await roomy.grant(made.name, "roles/viewer")
+
+
+@pytest.fixture
+async def referee(roomy: Desk) -> Desk:
+    """Somebody who may do what administrators may, and is none for the server's count."""
+    me = (await roomy.whoami()).user
+    async with roomy.running.app.database.write() as write:
+        await write.execute(
+            delete(AppUserRole).where(AppUserRole.user_id == user_id_of(me.name[6:]))
+        )
+    return roomy
+
+
+async def test_of_administrators_who_all_go_at_once_one_stays(referee: Desk) -> None:
+    """ASVS 15.4.2: the check and the change are one step, whatever the change is."""
+    stayed: resources.User | None = None
+    for round_ in range(amount(4, 100)):
+        made = [await referee.create(initial_password="", roles=["roles/admin"]) for _ in range(4)]
+        if stayed is not None:
+            await referee.delete(stayed.name)
+        ways = (referee.suspend, referee.delete, referee.revoke_admin)
+        outcomes = await asyncio.gather(
+            *(ways[(round_ + number) % 3](user.name) for number, user in enumerate(made)),
+            return_exceptions=True,
+        )
+        failed = [told_by(o) for o in outcomes if isinstance(o, grpc.aio.AioRpcError)]
+        assert [told.reason for told in failed] == ["WRONG_STATE"], outcomes
+        after = [await referee.get(user.name) for user in made]
+        (stayed,) = (user for user in after if _is_admin(user))
+        assert failed[0].metadata["resource_name"] == stayed.name
+        assert failed[0].metadata["state"] == "LAST_ACTIVE_ADMINISTRATOR"
+
+
+def _is_admin(user: resources.User) -> bool:
+    return user.state == resources.USER_STATE_ACTIVE and "roles/admin" in user.roles
