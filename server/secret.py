@@ -30,15 +30,25 @@ def _kept(configured: str, file: Path) -> bytes:
     """
     if configured:
         return configured.encode()
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with open(file, "xb", opener=_private) as new:  # Path.open takes no opener
-            new.write(secrets.token_hex(_BYTES).encode())
-    except FileExistsError:
-        pass
+    if not file.exists():
+        _make(file)
     return file.read_bytes()
 
 
-def _private(path: str, flags: int) -> int:
+def _make(file: Path) -> None:
+    """Make a secret unless another process does so at the same time: there is one for all."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    with open(made, "xb", opener=_private) as new:  # Path.open takes no opener
+        new.write(secrets.token_hex(_BYTES).encode())
+    try:
+        # Under its name it is whole from the first moment on, and the first one stays.
+        os.link(made, file)
+    except FileExistsError:
+        pass
+    finally:
+        made.unlink()
 
+
+def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
