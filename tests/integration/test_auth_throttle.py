@@ -169,6 +169,27 @@ async def test_an_address_that_tries_many_accounts_waits_but_for_those_who_belon
             await _login(elsewhere, ADMIN, PASSWORD)
 
 
+async def test_the_password_of_ones_own_is_no_easier_to_guess(
+    guarded: Running, clock: MovableClock
+) -> None:
+    """ASVS 6.3.1: whoever has a stolen token guesses no faster, and no more than at Login."""
+    metadata = await guarded.sign_in()
+
+    async def change(current: str) -> str:
+        request = auth_service_pb2.ChangePasswordRequest(
+            current_password=current, new_password="an entirely different passphrase"
+        )
+        stub = AuthServiceStub(guarded.channel)
+        return (await refused(stub.ChangePassword(request, metadata=metadata))).reason
+
+    assert [await change(WRONG) for _ in range(3)] == ["LOGIN_FAILED"] * 3
+    assert await _reasons(guarded.channel, 3) == ["LOGIN_FAILED"] * 2 + ["LOGIN_THROTTLED"]
+    assert await change(PASSWORD) == "LOGIN_THROTTLED"
+    assert await _reasons(guarded.channel, 1, ADMIN) == ["LOGIN_FAILED"]
+    clock.advance(seconds=1)
+    assert await change(WRONG) == "LOGIN_FAILED"
+
+
 async def test_neither_log_nor_table_names_who_was_tried(guarded: Running) -> None:
     await _reasons(guarded.channel, 6)
     assert VIEWER not in repr(guarded.lines)

@@ -21,7 +21,12 @@ from tests.support.server_process import (
 )
 
 AGENT = "interview.agent.v1.AgentService"
-UNLIMITED = {f"{bucket}_RATE": "0" for bucket in ("READ", "WRITE", "LOGIN", "AGENT", "BULK")}
+UNLIMITED = {
+    **{f"{bucket}_RATE": "0" for bucket in ("READ", "WRITE", "LOGIN", "AGENT", "BULK")},
+    # A sign-in that a killed server has left behind has failed.
+    "LOGIN_FAILURES": "0",
+    "LOGIN_FAILURES_PER_ADDRESS": "0",
+}
 """For loads that come from few callers, as fast as they can."""
 
 STOP_SECONDS = 60.0
