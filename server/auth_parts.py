@@ -31,6 +31,8 @@ from server.auth.password_change import PasswordChange
 from server.auth.password_hashes import PasswordHashes
 from server.auth.password_repository import PasswordRows
 from server.auth.passwords import Passwords
+from server.auth.retention import AFTER_END, Kept, Retention
+from server.auth.retention_repository import OldRows
 from server.auth.revocation_repository import RevocationRows
 from server.auth.revocations import RevocationPoll, Revocations
 from server.auth.servicer import AuthServicer
@@ -49,6 +51,7 @@ from server.auth.user_servicer import UserServicer
 from server.auth.user_writes import UserWrites
 from server.auth.users import Users
 from server.core.clock import Clock
+from server.core.idempotency import RETENTION as IDEMPOTENT_CALLS_KEPT
 from server.core.principal import Principal
 from server.database.engine import Database
 from server.database.idempotency import IdempotentCalls
@@ -109,6 +112,9 @@ class AuthParts:
             log=log,
         )
         self.attempts = Attempts(AttemptRows(database), _login_limits(settings), secret, clock)
+        self._retention = Retention(
+            kept_of(OldRows(database), self.attempts), clock=clock, log=log, chance=random
+        )
         hashes = PasswordRows(database, self.audit_rows)
         accounts = AccountPasswords(hashes, passwords)
         sign_in = SignIn(users, self.attempts, accounts, sessions)
@@ -161,6 +167,7 @@ class AuthParts:
         """Start what runs beside the calls."""
         tasks = [asyncio.create_task(poll.run()) for poll in self._polls]
         tasks.append(asyncio.create_task(self._key_uses.run()))
+        tasks.append(asyncio.create_task(self._retention.run()))
         if self._keys is not None:
             tasks.append(asyncio.create_task(self._keys.watch()))
         return tasks
@@ -189,6 +196,18 @@ def changes_of(
     """Return what changes users, for the server and for commands."""
     writes = UserWrites(database, IdempotentCalls(database, clock), audits)
     return Changes.over(writes, passwords, revocations, clock=clock)
+
+
+def kept_of(rows: OldRows, attempts: Attempts) -> Sequence[Kept]:
+    """Say what is deleted how long after its end. A session goes after its tokens."""
+    return [
+        Kept("expired_refresh_tokens", AFTER_END, rows.expired_tokens),
+        Kept("revoked_refresh_tokens", AFTER_END, rows.revoked_tokens),
+        Kept("login_sessions", AFTER_END, rows.ended_sessions),
+        Kept("login_attempts", timedelta(0), attempts.forget_expired),
+        Kept("idempotent_calls", IDEMPOTENT_CALLS_KEPT, rows.idempotent_calls),
+        Kept("users", timedelta(0), rows.purged_users),
+    ]
 
 
 def _login_limits(settings: Settings) -> Limits:
