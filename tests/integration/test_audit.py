@@ -11,6 +11,7 @@ import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import Row, delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 
@@ -208,7 +209,7 @@ def test_no_secret_of_the_contract_is_kept() -> None:
     """Fill every text of every request: what is marked as secret is gone."""
     for service in SERVICES:
         for method in service.methods:
-            request = method.input_type._concrete_class()
+            request = GetMessageClass(method.input_type)()
             secrets = _fill(request, method.name)
             kept = json.dumps(kept_of(request))
             assert not [secret for secret in secrets if secret in kept], method.full_name
