@@ -24,6 +24,7 @@ from server.settings import (
     load_settings,
 )
 from server.settings.telemetry import PRODUCTION_METRICS_PORT
+from tests.support import production
 from tests.support.deployment import (
     CLOSING_SECONDS,
     ROOT,
@@ -40,8 +41,10 @@ from tests.support.settings import SECRET_NAMES, SETTING_NAMES, without_settings
 
 BIN = Path(sys.executable).parent
 COMPOSE_TEXT = (ROOT / "compose.yaml").read_text("utf-8")
-SECRETS = {"SECRET_KEY": "0123456789abcdef" * 4, "POSTGRES_PASSWORD": "c0ffee"}
+SECRETS = {**production.SECRETS, "POSTGRES_PASSWORD": "c0ffee"}
 OURS = ("migrate", "seed", "server")
+KEYS = "keys"
+"""The service that makes and rotates the signing keys and does nothing else."""
 
 
 @pytest.fixture
@@ -139,7 +142,7 @@ def test_names_in_the_dockerfile_are_settings(dockerfile: list[Stage]) -> None:
 
 
 def test_names_in_compose_are_settings(services: dict[str, Any]) -> None:
-    for name in OURS:
+    for name in (*OURS, KEYS):
         assert services[name]["environment"].keys() <= SETTING_NAMES, name
     of_postgres = {"POSTGRES_PASSWORD"}
     assert variables(COMPOSE_TEXT) - of_postgres <= SETTING_NAMES
@@ -204,7 +207,7 @@ def test_compose_hangs_together(services: dict[str, Any]) -> None:
                 assert services[other]["restart"] == "no"
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, KEYS])
 def test_our_containers_have_no_rights_that_they_do_not_need(
     name: str, services: dict[str, Any]
 ) -> None:
@@ -236,8 +239,21 @@ def test_every_image_is_of_one_version_and_every_service_tells_its_health(
 def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
     for name, service in services.items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"SECRET|PASSWORD|KEY|TOKEN", variable):
+            if re.search(r"SECRET|PASSWORD|KEY(?!S_FILE)|TOKEN", variable):
                 assert value in {*SECRETS.values(), ""}, (name, variable)
+
+
+def test_the_signing_keys_are_made_where_the_server_reads_them_and_cannot_write(
+    services: dict[str, Any], dockerfile: list[Stage]
+) -> None:
+    file = services["server"]["environment"]["SIGNING_KEYS_FILE"]
+    # The image gives this folder to its user, and a new volume takes that over.
+    folder = dockerfile[-1].environment()["DATA_DIR"]
+    assert Path(file).parent == Path(folder)
+    assert services[KEYS]["environment"] == {"SIGNING_KEYS_FILE": file}
+    assert services[KEYS]["network_mode"] == "none"
+    assert services[KEYS]["volumes"] == [f"keys:{folder}"]
+    assert services["server"]["volumes"] == [f"keys:{folder}:ro"]
 
 
 def test_the_container_outlives_the_drain(services: dict[str, Any]) -> None:
@@ -260,6 +276,7 @@ def test_every_command_that_containers_run_exists(
     assert health[0] == program
     commands = [words(last.texts("CMD")[0]), health[1:]]
     commands += [words(services[name]["command"]) for name in OURS]
+    commands.append([*words(services[KEYS]["entrypoint"])[1:], *words(services[KEYS]["command"])])
     for command in commands:
         with pytest.raises(SystemExit) as ended:
             main([*command, "--help"])

@@ -12,6 +12,7 @@ import pytest
 from server.__main__ import main
 from server.rpc.lifecycle import CLEANUP_SECONDS
 from server.settings import SettingsError, check_listening, load_settings
+from tests.support import production
 from tests.support.deployment import CLOSING_SECONDS, ROOT, stages
 from tests.support.kubernetes import (
     BASE,
@@ -48,7 +49,7 @@ HEALTH = 1
 SERVER = Key("Deployment", "interview-server")
 MIGRATION = Key("Job", "interview-migrate")
 SECRETS = {
-    "SECRET_KEY": "0123456789abcdef" * 4,
+    **production.SECRETS,
     "DATABASE_URL": "postgresql://interview:c0ffee@postgres:5432/interview",
 }
 needs_kustomize = pytest.mark.skipif(not can_render(), reason="kubectl is not installed")
@@ -327,6 +328,22 @@ def test_the_certificate_is_where_the_settings_say() -> None:
         "TLS_CERTIFICATE_FILE": f"{mount['mountPath']}/tls.crt",
         "TLS_PRIVATE_KEY_FILE": f"{mount['mountPath']}/tls.key",
     }
+
+
+def test_the_signing_keys_are_where_the_settings_say(objects: dict[Key, Manifest]) -> None:
+    (volume,) = [one for one in pod(objects[SERVER])["volumes"] if "secret" in one]
+    mounts = {mount["name"]: mount for mount in container(objects[SERVER])["volumeMounts"]}
+    mount = mounts[volume["name"]]
+    assert mount["readOnly"] is True
+    assert "subPath" not in mount, "a file that is mounted alone is never renewed"
+    # Of the group alone, which the pod has.
+    assert volume["secret"]["defaultMode"] == 0o440
+    assert pod(objects[SERVER])["securityContext"]["fsGroup"]
+    assert settings(BASE)["SIGNING_KEYS_FILE"] == f"{mount['mountPath']}/signing-keys.json"
+    handbook = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    secret = volume["secret"]["secretName"]
+    assert f"create secret generic {secret} --from-file=signing-keys.json" in handbook
+    assert "volumes" not in pod(objects[MIGRATION]), "the migration signs nothing"
 
 
 def test_the_overlays_name_the_image_of_this_version(objects: dict[Key, Manifest]) -> None:
