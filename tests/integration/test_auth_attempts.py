@@ -12,6 +12,7 @@ from server.auth.attempts import ATTACKED, RECOVERY, Attempts, Limits, network_o
 from server.auth.models import AppUser, LoginSession
 from server.core.clock import rfc3339
 from server.core.errors import DomainError
+from server.core.telemetry import Silent
 from server.database.engine import Database
 from tests.support.amount import amount
 from tests.support.auth import MovableClock
@@ -253,6 +254,38 @@ async def test_parallel_guesses_from_everywhere_are_all_counted(
     assert row.most == len(strangers)
     assert await _wait(attempts, AWAY) == 0
     assert await _wait(attempts, AWAY) == 60
+
+
+class _Statements(Silent):
+    """Keeps the names of the statements that were run."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def statement(self, name: str, seconds: float, outcome: str) -> None:
+        """Keep the name and how it ended."""
+        self.names.append(f"{name} {outcome}")
+
+
+async def test_who_there_is_costs_the_same_statements_as_who_there_is_not(
+    database: Database, database_url: str, clock: MovableClock
+) -> None:
+    """ASVS 6.3.8: neither what is answered nor what it takes tells which accounts there are."""
+    user_id = await _signed_in(database, clock, HOME)
+    ran = []
+    for email, found in ((EMAIL, user_id), ("nobody@example.com", None)):
+        telemetry = _Statements()
+        observed = Database(database_url, telemetry=telemetry)
+        attempts = _attempts(observed, clock, Limits(failures=2))
+        await attempts.succeed(await attempts.begin(email, found, AWAY))
+        for _ in range(2):
+            await attempts.begin(email, found, AWAY)
+        with pytest.raises(DomainError):
+            await attempts.begin(email, found, AWAY)
+        await observed.close()
+        ran.append(telemetry.names)
+    assert ran[0] == ran[1]
+    assert len(ran[0]) == 23, "four attempts: one taken back, one refused"
 
 
 async def test_the_table_tells_nobody_who_tried_what(
