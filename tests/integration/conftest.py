@@ -6,6 +6,7 @@ from shutil import copy
 
 import pytest
 
+from server.database.engine import Database
 from tests.support.auth import MovableClock
 from tests.support.databases import postgres_copy
 from tests.support.fake_openai import FakeOpenAI, running_fake_openai
@@ -31,6 +32,14 @@ async def shared_url(
     template: str = request.getfixturevalue("postgres_templates")["sample"]
     async with postgres_copy(server, template) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+async def shared_database(shared_url: str) -> AsyncIterator[Database]:
+    """The same, opened."""
+    database = Database(shared_url)
+    yield database
+    await database.close()
 
 
 @pytest.fixture(scope="module")

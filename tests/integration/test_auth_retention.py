@@ -161,9 +161,9 @@ async def test_attempts_and_answers_go_at_their_end(house: SessionHouse) -> None
 async def test_purge_takes_all_of_a_user_but_the_audit_trail(house: SessionHouse) -> None:
     """ASVS 14.2.4, 7.4.2."""
     now = house.clock()
-    due = [await house.add_user(f"due{number}@example.com", "viewer") for number in range(23)]
-    later = await house.add_user("later@example.com", "viewer")
-    back = await house.add_user("back@example.com", "viewer")
+    due = [await house.add_user("viewer") for _ in range(23)]
+    later = await house.add_user("viewer")
+    back = await house.add_user("viewer")
     for account in (*due[:3], later, back):
         await house.refresh((await house.login(account)).tokens.refresh_token)
         key = {

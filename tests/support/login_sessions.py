@@ -16,7 +16,7 @@ from server.audit.trail import AuditRows
 from server.auth.domain import ACTIVE, Account, User
 from server.auth.key_ring import ring_of
 from server.auth.keys import signing_key_from_secret
-from server.auth.models import AppUser, AppUserRole
+from server.auth.models import AppUser, AppUserRole, LoginSession, RefreshToken
 from server.auth.session_repository import SessionRows
 from server.auth.sessions import Device, Login, Sessions, SessionTimes
 from server.auth.token_pairs import TokenPair, TokenPairs
@@ -46,9 +46,9 @@ class SessionHouse:
     log: CapturingLogger
     ann: Account
 
-    async def add_user(self, email: str, *roles: str) -> Account:
+    async def add_user(self, *roles: str) -> Account:
         """Store an active user."""
-        now = self.clock()
+        now, email = self.clock(), f"{uuid4()}@example.com"
         user = User(uuid4(), email, "", tuple(sorted(roles)), ACTIVE, now, now, None, now)
         async with self.database.write() as session:
             await session.execute(
@@ -105,10 +105,25 @@ class SessionHouse:
         assert row is not None
         return int(row.n)
 
-    async def audited(self) -> Sequence[Any]:
-        """Return the audit trail."""
+    async def kept_sessions(self) -> Sequence[Any]:
+        """Return the rows of Ann's sessions."""
+        of_ann = LoginSession.user_id == self.ann.user.user_id
+        return await self.database.read.all(select(LoginSession.__table__).where(of_ann))
+
+    async def kept_tokens(self) -> Sequence[Any]:
+        """Return the rows of Ann's refresh tokens."""
         return await self.database.read.all(
-            select(AuditEvent.__table__).order_by(AuditEvent.event_id)
+            select(RefreshToken.__table__)
+            .join(LoginSession)
+            .where(LoginSession.user_id == self.ann.user.user_id)
+        )
+
+    async def audited(self) -> Sequence[Any]:
+        """Return what the audit trail has of Ann."""
+        return await self.database.read.all(
+            select(AuditEvent.__table__)
+            .where(AuditEvent.principal == f"users/{self.ann.user.user_id}")
+            .order_by(AuditEvent.event_id)
         )
 
     def events(self) -> list[str]:
@@ -121,7 +136,7 @@ async def session_house(
     lifetime: timedelta = timedelta(days=30),
     grace: timedelta = timedelta(seconds=10),
 ) -> SessionHouse:
-    """Put the parts together, with the user ann@example.com, a viewer."""
+    """Put the parts together, with a user, a viewer, who has nothing yet."""
     clock, log = MovableClock(), CapturingLogger()
     keys = ring_of(signing_key_from_secret(b"k" * 32), clock.now)
     tokens = AccessTokens(keys, issuer="i", audience="a", clock=clock)
@@ -135,7 +150,7 @@ async def session_house(
     now = clock()
     nobody = Account(User(uuid4(), "", "", (), ACTIVE, now, now, None, now), HASH)
     house = SessionHouse(database, clock, tokens, sessions, log, nobody)
-    house.ann = await house.add_user("ann@example.com", "viewer")
+    house.ann = await house.add_user("viewer")
     return house
 
 
