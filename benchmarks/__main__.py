@@ -1,4 +1,4 @@
-"""`python -m benchmarks [calls|overload] [--quick]`: measure, print, fail on a wrong answer."""
+"""`python -m benchmarks [calls|overload|tokens]`: measure, print, fail on a wrong answer."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks import model, overload
+from benchmarks import model, overload, tokens
 from benchmarks.databases import execute, fresh_postgres
 from benchmarks.processes import (
     EMAIL,
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; rougher")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), help="only this one")
-    parser.add_argument("what", nargs="?", choices=("calls", "overload"), default="calls")
+    parser.add_argument("what", nargs="?", choices=("calls", "overload", "tokens"), default="calls")
     parser.add_argument(
         "--set",
         action="append",
@@ -49,6 +49,9 @@ def main() -> int:
         help="overload: a setting of one more server, to compare with; can be repeated",
     )
     options = parser.parse_args()
+    if options.what == "tokens":
+        print(tokens.run())
+        return 0
     databases = [options.database] if options.database else ["sqlite", "postgresql"]
     try:
         if options.what == "overload":

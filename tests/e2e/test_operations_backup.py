@@ -33,7 +33,7 @@ def test_the_embedded_data_come_back_from_a_backup_of_a_running_server(tmp_path:
     secret = (data / "secret-key").read_bytes()
     shutil.rmtree(data)
     data.mkdir(mode=0o700)
-    for name in ("interview.db", "secret-key"):
+    for name in ("interview.db", "secret-key", "password-pepper"):
         shutil.copy(tmp_path / "backup" / name, data / name)
     assert (data / "secret-key").read_bytes() == secret
     assert run(tmp_path, "seed").out == "the catalogue holds films already: unchanged\n"
