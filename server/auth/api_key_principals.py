@@ -186,4 +186,5 @@ def _principal(found: KeyInUse, asked: datetime) -> Principal:
         expire_time=key.expire_time or FOREVER,
         kind=CredentialKind.API_KEY,
         issue_time=asked,
+        roles_time=user.roles_change_time,
     )

@@ -120,22 +120,24 @@ class Revocations:
         if end is not None:
             return token_revoked(end.time)
         change = self._users.get(principal.user_id)
-        if change is not None and not change.active:
+        known = principal.roles_time
+        # Who was let in again in another process has a token that knows of more than we do.
+        if change is not None and not change.active and (known is None or known <= change.time):
             return token_revoked(change.time)
         return None
 
     def outdated(self, principal: Principal) -> Unauthenticated | None:
         """Return why the credential has to be refreshed before its time; None where it has not.
 
-        TOKEN_EXPIRED: the user has changed since it was made, so that it tells other roles. An
-        access token tells its time in whole seconds, rounded down, but never before the change
-        that it knows of (`AccessTokens.issue`); so one of before a change is always older than
-        it, and one of behind it never.
+        TOKEN_EXPIRED: the user has changed since it was made, so that it tells other roles. It is
+        held against the change that it knows of, not against the time when it was made: clocks
+        differ, and two changes can be within the second that a token tells.
         """
-        issued = principal.issue_time
         change = self._users.get(principal.user_id)
-        if change is not None and (issued is None or issued < change.time):
+        known = principal.roles_time
+        if change is not None and (known is None or known < change.time):
             return _token_outdated(change.time)
+        issued = principal.issue_time
         if self._missed is not None and (issued is None or issued <= self._missed):
             return _token_outdated(self._missed)
         return None

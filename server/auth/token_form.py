@@ -17,9 +17,14 @@ from server.core.roles import permissions_of
 
 MAX_TOKEN_CHARACTERS: Final = 4096
 TYPE: Final = "at+jwt"
+ROLES_TIME: Final = "roles_time"
+"""The claim that tells of which change of the user's roles a token knows, in microseconds: what is
+compared with it must be told apart exactly, by no clock but that of the change."""
 LEEWAY: Final = timedelta(seconds=30)
 """How far ahead of ours the clock of the replica that signed may be."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MICROSECOND: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _MAX_HEADER_CHARACTERS: Final = 512
 _MAX_ROLES: Final = 32
 _MAX_SCOPES: Final = 64
@@ -68,6 +73,7 @@ class TokenRules:
         """
         claims = strict_object(payload)
         scopes = _scopes(claims.pop("scope")) if "scope" in claims else None
+        roles_time = _moment(claims.pop(ROLES_TIME)) if ROLES_TIME in claims else None
         _require(claims.keys() == _CLAIMS)
         _require(claims["iss"] == self.issuer and claims["aud"] == self.audience)
         self._check_times(claims, now)
@@ -83,6 +89,7 @@ class TokenRules:
             issue_time=datetime.fromtimestamp(claims["iat"], UTC),
             expire_time=datetime.fromtimestamp(claims["exp"], UTC),
             token_id=claims["jti"],
+            roles_time=roles_time,
         )
 
     def _check_times(self, claims: dict[str, Any], now: datetime) -> None:
@@ -96,6 +103,18 @@ class TokenRules:
 def _require(condition: bool) -> None:  # noqa: FBT001  # reads as the sentence it is
     if not condition:
         raise ValueError
+
+
+def microseconds(moment: datetime) -> int:
+    """Return the microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _moment(value: object) -> datetime:
+    if type(value) is not int:
+        raise ValueError
+    _require(0 <= value <= _LAST_MICROSECOND)
+    return _EPOCH + timedelta(microseconds=value)
 
 
 def _uuid(value: object) -> UUID:

@@ -6,7 +6,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from math import ceil
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from server.auth.key_ring import KeyRing
 from server.auth.keys import ALGORITHMS, PublicKey, SigningKey
 from server.auth.revocations import Revocations
 from server.auth.strict_json import base64url
-from server.auth.token_form import LEEWAY, TYPE, TokenRules, kid_of
+from server.auth.token_form import LEEWAY, ROLES_TIME, TYPE, TokenRules, kid_of, microseconds
 from server.core.clock import Clock, rfc3339
 from server.core.errors import Unauthenticated
 from server.core.principal import Principal
@@ -121,12 +120,9 @@ class AccessTokens:
 
         `auth_time` is when the password was given; `scopes` are the permissions to which the
         login session is limited, none where it is not. `roles_change_time` is when the user got
-        these roles: a token is never older than its roles, though it tells its time in whole
-        seconds and another replica's clock may be ahead.
+        these roles: with another time a token counts no more.
         """
         issued = int(self._clock().timestamp())
-        if roles_change_time is not None:
-            issued = max(issued, ceil(roles_change_time.timestamp()))
         expires = issued + int(self._lifetime.total_seconds())
         claims = {
             "iss": self._rules.issuer,
@@ -139,6 +135,7 @@ class AccessTokens:
             "iat": issued,
             "exp": expires,
             **({"scope": " ".join(scopes)} if scopes else {}),
+            **({ROLES_TIME: microseconds(roles_change_time)} if roles_change_time else {}),
         }
         key = self._keys.current
         headers = {"typ": TYPE, "kid": key.kid}

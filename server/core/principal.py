@@ -23,8 +23,9 @@ class Principal:
 
     `session_id` is the login session's id or the API key's, by `kind`. `permissions` is what the
     roles grant within the credential's scopes; `auth_time` is when the password was given, for
-    an API key when it was made; `issue_time` is when the credential learned of the roles, and
-    `expire_time` when it ends.
+    an API key when it was made; `issue_time` is when the credential was made, or the API key was
+    looked up, and `expire_time` when it ends. `roles_time` is the user's last change of roles or
+    state that it knows of, None where it knows of none.
     """
 
     user_id: UUID
@@ -36,6 +37,7 @@ class Principal:
     token_id: str = field(default="", compare=False)
     kind: CredentialKind = CredentialKind.ACCESS_TOKEN
     issue_time: datetime | None = field(default=None, compare=False)
+    roles_time: datetime | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

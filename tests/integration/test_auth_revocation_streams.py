@@ -158,7 +158,7 @@ async def test_other_roles_are_taken_in_by_a_renewal(
     """ASVS 7.4, RFC 9700 2.2: the chat is warned, and goes on by a token with the new roles."""
     mine = await Login.at(here)
     chat = await opened(mine, there)
-    await set_roles(here, "viewer", "editor")
+    await set_roles(here, "viewer", "customer")
     warning = await chat.expect("credential_expiring")
     left = warning.credential_expiring.expire_time.ToDatetime() - warning.emit_time.ToDatetime()
     assert timedelta(seconds=59) < left <= timedelta(seconds=60)

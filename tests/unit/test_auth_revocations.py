@@ -1,5 +1,7 @@
 """What no longer counts before its time: what is refused, for how long, and to whom it is told."""
 
+import base64
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +23,7 @@ from server.auth.token_form import LEEWAY
 from server.auth.tokens import AccessTokens
 from server.core.errors import Unauthenticated
 from server.core.principal import Principal
-from tests.support.auth import MovableClock
+from tests.support.auth import MovableClock, forge
 from tests.support.running import capturing_log
 
 KEY = signing_key_from_secret(b"a secret of thirty-two bytes....")
@@ -95,6 +97,14 @@ def test_a_user_who_is_let_in_again_refreshes(house: House) -> None:
     assert house.refusal(house.token(roles_change_time=back)) == ("", "")
 
 
+def test_a_user_who_was_let_in_again_elsewhere_need_not_wait_for_the_news(house: House) -> None:
+    barred = house.clock()
+    house.revocations.forget_user(USER, barred, active=False)
+    house.clock.advance(seconds=1)
+    assert house.refusal(house.token(roles_change_time=barred))[0] == "TOKEN_REVOKED"
+    assert house.refusal(house.token(roles_change_time=house.clock())) == ("", "")
+
+
 def test_an_older_change_does_not_undo_a_newer_one(house: House) -> None:
     """The look goes back behind what is known, and finds it again."""
     now = house.clock()
@@ -104,21 +114,35 @@ def test_an_older_change_does_not_undo_a_newer_one(house: House) -> None:
     assert house.refusal(token)[0] == "TOKEN_REVOKED"
 
 
-def test_roles_that_change_within_the_second_of_a_token(house: House) -> None:
-    """The token of before is refused, that of behind it never, though both tell one second."""
-    house.clock.advance(seconds=0.2)
-    before = house.token()
-    house.clock.advance(seconds=0.3)
-    change_time = house.clock()
-    house.clock.advance(seconds=0.3)
-    after = house.token(roles_change_time=change_time)
-    house.revocations.forget_user(USER, change_time, active=True)
-    assert house.refusal(before) == ("TOKEN_EXPIRED", "2026-03-01T12:00:00Z")
-    assert house.refusal(after) == ("", "")
+def test_roles_that_change_twice_within_a_second(house: House) -> None:
+    """Tokens tell whole seconds; which change one knows of is told to the microsecond."""
+    first = house.clock() + timedelta(seconds=0.2)
+    second = first + timedelta(microseconds=1)
+    house.clock.advance(seconds=0.4)
+    of_none, of_first, of_second = (
+        house.token(roles_change_time=time) for time in (None, first, second)
+    )
+    house.revocations.forget_user(USER, first, active=True)
+    assert house.refusal(of_none) == ("TOKEN_EXPIRED", "2026-03-01T12:00:00Z")
+    assert house.refusal(of_first) == ("", "")
+    house.revocations.forget_user(USER, second, active=True)
+    assert house.refusal(of_none)[0] == house.refusal(of_first)[0] == "TOKEN_EXPIRED"
+    assert house.refusal(of_second) == ("", "")
 
 
-@pytest.mark.parametrize("ahead", [0.4, 10, 29])
-def test_roles_changed_by_a_replica_whose_clock_is_ahead(house: House, ahead: float) -> None:
+@pytest.mark.parametrize("roles_time", [-1, 1.5, True, "1", None, 10**30])
+def test_a_token_that_tells_no_time_of_its_roles(house: House, roles_time: Any) -> None:
+    """RFC 8725, 3.10: it is refused, whoever signed it."""
+    header, payload, _ = house.token(roles_change_time=house.clock()).split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    fields = json.loads(base64.urlsafe_b64decode(header + "=="))
+    assert house.refusal(forge(KEY, fields, claims)) == ("", "")
+    changed = forge(KEY, fields, claims | {"roles_time": roles_time})
+    assert house.refusal(changed) == ("CREDENTIAL_INVALID", "")
+
+
+@pytest.mark.parametrize("ahead", [-29, 0.4, 29])
+def test_roles_changed_by_a_replica_whose_clock_differs(house: House, ahead: float) -> None:
     before = house.token()
     change_time = house.clock() + timedelta(seconds=ahead)
     house.revocations.forget_user(USER, change_time, active=True)

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from server.auth.revocations import Changes, Revocations
 from server.core.principal import FOREVER, Principal
@@ -24,11 +24,19 @@ class House:
         self.watch = StreamWatch(self.revocations, clock=self.clock, **spans)
         self.cuts = 0
 
-    def principal(self, session: UUID | None = None, end: datetime | None = None) -> Principal:
+    def principal(self, end: datetime | None = None) -> Principal:
+        """Return somebody who signed in just now, and has the roles of now."""
         now = self.clock()
-        expire_time = end or now + timedelta(minutes=15)
-        session_id, permissions = session or uuid4(), frozenset[str]()
-        return Principal(USER, session_id, (), permissions, now, expire_time, issue_time=now)
+        return Principal(
+            USER,
+            uuid4(),
+            (),
+            frozenset(),
+            auth_time=now,
+            expire_time=end or now + timedelta(minutes=15),
+            issue_time=now,
+            roles_time=now,
+        )
 
     def open(self, principal: Principal, *, bounded: bool = True) -> Any:
         return self.watch.open(principal, self.cut, bounded=bounded)
