@@ -14,7 +14,7 @@ from server.auth.api_keys import ApiKey, KeyHolder
 from server.auth.revocations import Changes, SessionEnd
 from server.auth.rows import user_of
 from server.core.audit import AuditRecord
-from server.core.paging import Key, Page, PageRequest
+from server.core.paging import Key, Page, PageRequest, cut_page
 from server.database.engine import Database, WriteSession
 
 _BATCH: Final = 500
@@ -66,8 +66,7 @@ class ApiKeyRows:
         rows = await self._database.read.all(statement, parameters)
         if not rows and await self._database.read.first(sql.HOLDER, {"owner": user_id}) is None:
             return None
-        keys = [_key(row) for row in rows[: page.size]]
-        return Page(keys, _key_of(keys[-1]) if len(rows) > page.size else None)
+        return cut_page([_key(row) for row in rows], page, _key_of)
 
     async def remove(self, user_id: UUID, key_id: UUID, now: datetime, record: AuditRecord) -> bool:
         """Delete a user's key and store the record; False when there is none."""

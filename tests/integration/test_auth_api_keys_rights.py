@@ -1,12 +1,10 @@
 """What a credential may make of API keys: never more than it is itself."""
 
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from server.core.resource_names import user_id_of
 from tests.support.api_keys import Owner
 from tests.support.auth import MovableClock
 from tests.support.running import ADMIN, Running
@@ -31,10 +29,6 @@ def _at(clock: MovableClock, **span: float) -> Timestamp:
     moment = Timestamp()
     moment.FromDatetime(clock() + timedelta(**span))
     return moment
-
-
-def _id(owner: Owner) -> UUID:
-    return user_id_of(owner.user.removeprefix("users/"))
 
 
 async def test_a_limited_key_makes_none_that_can_more(owner: Owner) -> None:
