@@ -30,10 +30,11 @@ def test_the_embedded_data_come_back_from_a_backup_of_a_running_server(tmp_path:
             timeout=60,
         )
         assert serving.stop() == 0
-    secret = (data / "secret-key").read_bytes()
+    names = ("secret-key", "password-pepper")
+    secrets = [(data / name).read_bytes() for name in names]
     shutil.rmtree(data)
     data.mkdir(mode=0o700)
-    for name in ("interview.db", "secret-key", "password-pepper"):
+    for name in ("interview.db", *names):
         shutil.copy(tmp_path / "backup" / name, data / name)
-    assert (data / "secret-key").read_bytes() == secret
+    assert [(data / name).read_bytes() for name in names] == secrets
     assert run(tmp_path, "seed").out == "the catalogue holds films already: unchanged\n"
