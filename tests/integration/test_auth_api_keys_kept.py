@@ -105,6 +105,19 @@ async def _last_uses(url: str) -> dict[UUID, str]:
     return {row.key_id: str(row.last_use_time or "")[11:19] for row in rows}
 
 
+async def test_a_deleted_key_is_known_for_a_day(owner: Owner, movable: MovableClock) -> None:
+    """ASVS 14.2.7: its row is gone with the first key that is deleted after that."""
+    ids = []
+    for span in ({"hours": 23}, {"hours": 2}, {}):
+        program = await Owner.new(owner.running)
+        made = await program.create()
+        await program.delete(made.api_key.name)
+        ids.append(_id(made))
+        movable.advance(**span)
+    rows = await owner.running.app.database.read.all(select(ApiKey.key_id))
+    assert {row.key_id for row in rows} & set(ids) == set(ids[1:])
+
+
 async def test_false_keys_come_in_floods(owner: Owner) -> None:
     """ASVS 2.4.1, 6.3.1: each is refused, others go on, and a known key does not wait behind."""
     secret = (await owner.create()).secret
