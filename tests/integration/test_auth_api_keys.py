@@ -213,6 +213,8 @@ async def test_every_bad_field_is_named(owner: Owner, admin: Owner, movable: Mov
         {"display_name": ""},
         {"display_name": "  "},
         {"display_name": "x" * 129},
+        {"expire_time": Timestamp(seconds=10**15)},
+        {"expire_time": Timestamp(nanos=-1)},
     ):
         check_row(await refused(owner.create(**wrong)), "VALIDATION_FAILED")
     for scopes in (["films.read", "films.read"], too_many):
