@@ -30,6 +30,7 @@ class CancelCause(StrEnum):
     CLIENT_GONE = "client_gone"
     SESSION_ENDED = "session_ended"
     SERVER_DRAINING = "server_draining"
+    PRINCIPAL_REVOKED = "principal_revoked"
 
 
 class TurnState(StrEnum):

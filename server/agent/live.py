@@ -16,7 +16,7 @@ from server.agent.events import CancelCause, SessionEvent
 from server.agent.mapping import response_message
 from server.agent.publisher import DELTA_INTERVAL, Publisher
 from server.core.clock import Clock
-from server.core.errors import DomainError
+from server.core.errors import DomainError, PermissionDenied
 from server.core.telemetry import Telemetry
 from server.generated.interview.agent.v1 import chat_pb2
 from server.rpc.well_known import timestamp
@@ -99,7 +99,8 @@ class LiveSession:
     """Runs a session's turns for as long as the stream's block lasts.
 
     When the block ends, however it ends, the running turn is cancelled, its model call is
-    stopped, no task is left, and what had happened is stored.
+    stopped, no task is left, and what had happened is stored. `revoked` tells whether it ends
+    because its caller's right to it did.
     """
 
     def __init__(  # noqa: PLR0913  # what a stream is made of, nearly all of it by name
@@ -113,6 +114,7 @@ class LiveSession:
         log: FilteringBoundLogger,
         telemetry: Telemetry,
         request_id: str,
+        revoked: Callable[[], bool],
         delta_interval: timedelta | None = None,
     ) -> None:
         self.session = session
@@ -120,6 +122,7 @@ class LiveSession:
         self._repository = repository
         self._clock = clock
         self._request_id = request_id
+        self._revoked = revoked
         self._publisher = Publisher(session, self._deliver, clock, delta_interval or DELTA_INTERVAL)
         self.conversation = Conversation(
             session, engine, self._publisher, new_id=new_id, log=log, telemetry=telemetry
@@ -156,8 +159,9 @@ class LiveSession:
             raise
 
     async def _close(self) -> None:
-        self.conversation.close(self._cut_cause)
-        self.conversation.cancel(None, self._cut_cause)
+        cause = CancelCause.PRINCIPAL_REVOKED if self._revoked() else self._cut_cause
+        self.conversation.close(cause)
+        self.conversation.cancel(None, cause)
         for task in self._others:
             task.cancel()
         await asyncio.gather(*self._others, return_exceptions=True)
@@ -209,6 +213,8 @@ class LiveSession:
             # By us when the stream is over already; by anybody else it must not hang.
             self.outbox.close(DomainError("internal error", reason="INTERNAL"))
         elif (error := task.exception()) is not None:
+            if isinstance(error, PermissionDenied):
+                self._cut_cause = CancelCause.PRINCIPAL_REVOKED
             self.outbox.close(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     async def _converse(self) -> None:

@@ -25,6 +25,7 @@ _CAUSE = {
     events.CancelCause.CLIENT_GONE: resources_pb2.CANCEL_CAUSE_CLIENT_GONE,
     events.CancelCause.SESSION_ENDED: resources_pb2.CANCEL_CAUSE_SESSION_ENDED,
     events.CancelCause.SERVER_DRAINING: resources_pb2.CANCEL_CAUSE_SERVER_DRAINING,
+    events.CancelCause.PRINCIPAL_REVOKED: resources_pb2.CANCEL_CAUSE_PRINCIPAL_REVOKED,
 }
 _OUTCOME = {
     engine.ToolOutcome.SUCCEEDED: resources_pb2.TOOL_CALL_STATE_SUCCEEDED,

@@ -182,6 +182,7 @@ class AgentServicer:
             log=self._parts.log,
             telemetry=self._parts.telemetry,
             request_id=call.request_id,
+            revoked=lambda: call.stream is not None and call.stream.revoked,
             delta_interval=options.delta_interval.ToTimedelta() or None,
         )
 

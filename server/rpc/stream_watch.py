@@ -73,6 +73,11 @@ class OpenStream:
         self.ending = self._at_its_end()
         self.look()
 
+    @property
+    def revoked(self) -> bool:
+        """Whether the credential counts no more, before its time."""
+        return self._watch.standing.over(self.principal) is not None
+
     def end_politely(self) -> None:
         """Leave it to the method to end the stream when `ending` comes."""
         self._bounded, self._polite = False, True

@@ -132,7 +132,7 @@ async def test_a_chat_that_was_ended_is_resumed_after_a_new_sign_in(
         await assert_ends_politely(chat, "TOKEN_REVOKED")
     again = Chat(here.channel, (await Login.at(here)).metadata)
     (*_, cancelled, _completed) = await again.resume(chat.seen[0].session_ready.session.name)
-    assert cancelled.turn_cancelled.cause == resources_pb2.CANCEL_CAUSE_CLIENT_GONE
+    assert cancelled.turn_cancelled.cause == resources_pb2.CANCEL_CAUSE_PRINCIPAL_REVOKED
     await again.leave()
 
 
@@ -182,18 +182,26 @@ def refresh(credential: str) -> chat_pb2.RefreshCredentialFrame:
 
 
 async def test_a_renewal_by_who_may_chat_no_more_ends_the_chat(
-    here: Running, there: Running
+    here: Running, there: Running, model: FakeOpenAI
 ) -> None:
     mine = await Login.at(here)
     chat = await opened(mine, there)
+    model.script(WORKING)
+    await chat.say("Go")
+    await chat.until("text_delta")
     await set_roles(here)
     await chat.expect("credential_expiring")
     new = await mine.refreshed(here)
     await chat.send("new", refresh_credential=refresh(new.token))
-    assert await chat.rest() == []
+    await chat.rest()
     end = await chat.end()
     assert told(end) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
     assert end.metadata["permission"] == "agent.chat"
+    await set_roles(here, "viewer")
+    again = Chat(here.channel, (await new.refreshed(here)).metadata)
+    (*_, cancelled, _completed) = await again.resume(chat.seen[0].session_ready.session.name)
+    assert cancelled.turn_cancelled.cause == resources_pb2.CANCEL_CAUSE_PRINCIPAL_REVOKED
+    await again.leave()
 
 
 async def test_a_sign_out_ends_what_is_open_in_its_own_process_at_once(
