@@ -70,7 +70,7 @@ def _no_file() -> None:
 
 
 ROWS = [
-    row("PASSWORD_POLICY", "only commands set passwords", _raising(_password())),
+    row("PASSWORD_POLICY", "passwords have tests of their own", _raising(_password())),
     row("TOO_MANY_STREAMS", "limits have tests of their own", _raising(_streams())),
     row(
         "SLOW_CONSUMER",
