@@ -98,7 +98,7 @@ async def test_every_bad_token_has_the_same_answer(server: Running, made: Mint) 
     shown = {
         name: (told.message, told.metadata, set(told.by_kind)) for name, told in refused.items()
     }
-    expected = (
+    expected: tuple[str, dict[str, str], set[str]] = (
         "the credential is not valid; sign in again",
         {},
         {"ErrorInfo", "RequestInfo"},

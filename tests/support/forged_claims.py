@@ -66,6 +66,16 @@ TIMES: Bad = {
     "auth_time negative": lambda m: m.with_claims(auth_time=-1),
 }
 
+ROLES_TIMES: Bad = {
+    "roles_time null": lambda m: m.with_claims(roles_time=None),
+    "roles_time a string": lambda m: m.with_claims(roles_time=f"{m.now}000000"),
+    "roles_time a fraction": lambda m: m.with_claims(roles_time=m.now * 1e6),
+    "roles_time true": lambda m: m.with_claims(roles_time=True),
+    "roles_time negative": lambda m: m.with_claims(roles_time=-1),
+    "roles_time after all time": lambda m: m.with_claims(roles_time=10**30),
+    "roles_time twice": lambda m: m.with_payload('"sub":', '"roles_time":0,"roles_time":1,"sub":'),
+}
+
 CLAIMS: Bad = {
     "iss missing": lambda m: m.without("iss"),
     "iss of another": lambda m: m.with_claims(iss="interview.example.com"),
@@ -119,5 +129,5 @@ CLAIMS: Bad = {
     ),
 }
 
-BAD: Bad = {**FORMS, **SIGNATURES, **HEADERS, **PAYLOADS, **TIMES, **CLAIMS}
+BAD: Bad = {**FORMS, **SIGNATURES, **HEADERS, **PAYLOADS, **TIMES, **ROLES_TIMES, **CLAIMS}
 """All of them, by what is wrong."""
