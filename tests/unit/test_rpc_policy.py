@@ -10,6 +10,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message_factory import GetMessageClass
 
 from server.app import AGENT, AUTH, CATALOGUE, SERVICES
 from server.core.errors import PermissionDenied, Unauthenticated
@@ -143,6 +144,26 @@ def test_a_method_without_a_rule_that_can_be_met_stops_the_start(
 
 class _Silent:
     """Answers nothing."""
+
+
+def test_a_service_with_such_a_method_is_not_served() -> None:
+    """ASVS 8.3.1: the rules are read where methods get their routes, so none gets one without."""
+    sound = _method(_access(authenticated=True))
+    assert methods_of(sound.containing_service, _servicer_of(sound))
+    method = _method(_access(authenticated=True, owner_field="name"))
+    with pytest.raises(PolicyError, match="no permissions that it could relax"):
+        methods_of(method.containing_service, _servicer_of(method))
+
+
+def _servicer_of(method: MethodDescriptor) -> object:
+    """Return what answers `Do` with the types that the contract says."""
+
+    async def answer(self: object, request: Any, call: Call) -> Any:
+        raise AssertionError
+
+    message = GetMessageClass(method.input_type)
+    answer.__annotations__ = {"request": message, "call": Call, "return": message}
+    return type("Servicer", (), {"Do": answer})()
 
 
 class _Mistyped:
