@@ -21,6 +21,7 @@ from server.database.engine import Database
 from server.database.idempotency import IdempotentCall
 from tests.support.auth import MovableClock, attempts_without_limit
 from tests.support.login_sessions import SessionHouse, session_house
+from tests.support.running import Running
 
 TABLES = (
     "app_user",
@@ -208,6 +209,12 @@ async def test_processes_that_delete_at_once_delete_each_row_once(house: Session
     assert {line["event"] for line in lines} == {"old rows deleted"}
     await made[0][0].round()
     assert await house.count("login_session") == await house.count("refresh_token") == 0
+
+
+async def test_a_server_deletes_beside_its_calls(embedded: Running) -> None:
+    running = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()}
+    assert Retention.run.__qualname__ in running
+    assert embedded.app.running_calls == 0
 
 
 def _counted(rows: list[int], name: str) -> Kept:

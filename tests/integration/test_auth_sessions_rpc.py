@@ -1,6 +1,8 @@
 """Login sessions through a real server: scopes, lists, ends, repeats, and what is kept of them."""
 
 import json
+from pathlib import Path
+from shutil import copy
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +14,7 @@ from server.generated.interview.auth.v1 import auth_service_pb2 as auth
 from tests.support.api_keys import Owner, bearer
 from tests.support.auth import MovableClock
 from tests.support.caller import SECONDS
-from tests.support.running import PASSWORD, Running
+from tests.support.running import PASSWORD, Running, running_server
 from tests.support.statuses import check_row, refused
 
 
@@ -247,3 +249,20 @@ async def test_each_change_of_a_session_is_in_the_audit_trail_once(owner: Owner)
     kept = json.dumps([[str(value) for value in row] for row in rows])
     for secret in (PASSWORD, renewed.tokens.refresh_token, login.tokens.refresh_token):
         assert secret not in kept
+
+
+async def test_settings_say_how_long_sessions_last(
+    sqlite_templates: dict[str, Path], tmp_path: Path
+) -> None:
+    """ASVS 7.1.1, 7.3.2."""
+    copy(sqlite_templates["sample"], tmp_path / "test.db")
+    url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+    async with running_server(url, tmp_path, session_days=7, refresh_grace_seconds=0) as running:
+        owner, request_id = await Owner.new(running), str(uuid4())
+        login = await _login(owner)
+        (session, _) = (await _list(owner)).login_sessions
+        assert session.expire_time.seconds - session.create_time.seconds == 7 * 24 * 3600
+        assert login.tokens.refresh_expire_time == session.expire_time
+        await _refresh(owner, login.tokens.refresh_token, request_id)
+        told = await refused(_refresh(owner, login.tokens.refresh_token, request_id))
+        assert told.reason == "REFRESH_TOKEN_REUSED"
