@@ -77,8 +77,8 @@ PERMISSIONS: frozenset[str] = frozenset().union(*ROLES.values())
 
 
 def is_permission(name: str) -> bool:
-    """Tell whether there is such a permission, with or without `.own`."""
-    return name.removesuffix(".own") in PERMISSIONS or name in PERMISSIONS
+    """Tell whether some role grants it."""
+    return name in PERMISSIONS
 
 
 def permissions_of(roles: tuple[str, ...]) -> frozenset[str]:

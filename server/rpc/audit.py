@@ -70,13 +70,18 @@ class AuditTrail:
         if error is not None:
             record.outcome = error.reason
         self._log.info("audit", **_line(record))
-        if record.stored and error is None:
+        if (record.stored and error is None) or _is_noise(record):
             return
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 await self._store(record)
         except Exception as failure:  # noqa: BLE001  # whatever it is, the answer stands
             self._log.error("audit record not stored", request_id=call.request_id, exc_info=failure)
+
+
+def _is_noise(record: AuditRecord) -> bool:
+    """Tell whether a stranger sent what could not do anything: garbage must not fill a table."""
+    return not record.principal and record.outcome in {"CREDENTIAL_INVALID", "VALIDATION_FAILED"}
 
 
 def target_of(request: Message) -> str:

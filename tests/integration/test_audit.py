@@ -152,7 +152,17 @@ async def test_strangers_do_not_fill_the_table(running: Running) -> None:
     for metadata in ((), (("authorization", "Bearer nonsense"),)):
         with pytest.raises(grpc.aio.AioRpcError):
             await Caller(running, metadata).DeleteUser(users.DeleteUserRequest(name="users/ada"))
+    for garbage in (auth.LoginRequest(email="nobody"), auth.RefreshTokenRequest()):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await _method_of(Caller(running), garbage)(garbage)
+    unknown = auth.RefreshTokenRequest(refresh_token="rt_" + "x" * 43)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await Caller(running).RefreshToken(unknown)
     assert len(await _rows(running)) == before
+
+
+def _method_of(caller: Caller, request: Any) -> Any:
+    return getattr(caller, request.DESCRIPTOR.name.removesuffix("Request"))
 
 
 async def test_a_change_and_its_record_are_one(running: Running) -> None:
