@@ -78,17 +78,14 @@ class AuthParts:
         token_life = settings.access_token_lifetime + LEEWAY
         self.revocations = Revocations(clock=clock, lifetime=token_life)
         key_rows = ApiKeyRows(database, self.audit_rows)
-        self._polls = [
-            RevocationPoll(
-                source,
-                self.revocations,
-                clock=clock,
-                interval=timedelta(seconds=settings.revocation_poll_seconds),
-                lookback=token_life,
-                log=log,
-            )
-            for source in (RevocationRows(database), key_rows)
-        ]
+        self._poll = RevocationPoll(
+            RevocationRows(database),
+            self.revocations,
+            clock=clock,
+            interval=timedelta(seconds=settings.revocation_poll_seconds),
+            lookback=token_life,
+            log=log,
+        )
         self.tokens = AccessTokens(
             # With a file there are no keys before `start`.
             KeyRing() if file else ring_of(signing_key_from_secret(secret), clock()),
@@ -165,9 +162,8 @@ class AuthParts:
 
     def background(self) -> Sequence[asyncio.Task[None]]:
         """Start what runs beside the calls."""
-        tasks = [asyncio.create_task(poll.run()) for poll in self._polls]
-        tasks.append(asyncio.create_task(self._key_uses.run()))
-        tasks.append(asyncio.create_task(self._retention.run()))
+        works = (self._poll, self._key_uses, self._retention)
+        tasks = [asyncio.create_task(work.run()) for work in works]
         if self._keys is not None:
             tasks.append(asyncio.create_task(self._keys.watch()))
         return tasks

@@ -11,7 +11,6 @@ from server.audit.trail import AuditRows
 from server.auth import api_key_statements as sql
 from server.auth.api_key_principals import KeyInUse
 from server.auth.api_keys import ApiKey, KeyHolder
-from server.auth.revocations import Changes, SessionEnd
 from server.auth.rows import user_of
 from server.core.audit import AuditRecord
 from server.core.paging import Key, Page, PageRequest, cut_page
@@ -23,7 +22,7 @@ _REMEMBERED: Final = timedelta(days=1)
 
 
 class ApiKeyRows:
-    """Keeps API keys. Implements ApiKeyRepository, KeyLookup and ChangeSource."""
+    """Keeps API keys. Implements ApiKeyRepository and KeyLookup."""
 
     def __init__(self, database: Database, audit_rows: AuditRows) -> None:
         self._database = database
@@ -81,11 +80,6 @@ class ApiKeyRows:
             return True
 
         return await self._database.transaction(work)
-
-    async def since(self, moment: datetime) -> Changes:
-        """Return the keys that were deleted at that moment or later, in any process."""
-        rows = await self._database.read.all(sql.REMOVED_SINCE, {"since": moment})
-        return Changes(sessions=[SessionEnd(row.key_id, row.delete_time) for row in rows])
 
     async def note_uses(self, uses: Mapping[UUID, datetime]) -> None:
         """Store when keys were last used; an earlier use changes nothing."""

@@ -73,12 +73,6 @@ FORGET = named(
     "api_keys.forget",
     delete(KeyRow).where(KeyRow.delete_time < bindparam("before", type_=KeyRow.delete_time.type)),
 )
-REMOVED_SINCE = named(
-    "api_keys.deleted_since",
-    select(KeyRow.key_id, KeyRow.delete_time).where(
-        KeyRow.delete_time >= bindparam("since", type_=KeyRow.delete_time.type)
-    ),
-)
 NOTE_USE = named(
     "api_keys.note_use",
     update(KeyRow)

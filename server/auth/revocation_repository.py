@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from server.auth.domain import ACTIVE
-from server.auth.revocation_statements import CHANGED_SINCE, MAX_ROWS
+from server.auth.revocation_statements import CHANGED_SINCE, KEY, MAX_ROWS, SESSION, USER
 from server.auth.revocations import Changes, SessionEnd, UserChange
 from server.database.engine import Database
 
@@ -17,13 +17,16 @@ class RevocationRows:
     async def since(self, moment: datetime) -> Changes:
         """Return what changed at that moment or later, the newest MAX_ROWS of each kind."""
         rows = await self._database.read.all(CHANGED_SINCE, {"since": moment})
-        sessions = [SessionEnd(row.subject, row.time) for row in rows if not row.state]
-        users = [
-            UserChange(row.subject, row.time, row.state == ACTIVE) for row in rows if row.state
-        ]
-        oldest = [
-            min(change.time for change in changes)
-            for changes in (sessions, users)
-            if len(changes) == MAX_ROWS
-        ]
-        return Changes(sessions, users, missed=max(oldest, default=None))
+        times: dict[str, list[datetime]] = {SESSION: [], KEY: [], USER: []}
+        for row in rows:
+            times[row.kind].append(row.time)
+        oldest = [min(kind) for kind in times.values() if len(kind) == MAX_ROWS]
+        return Changes(
+            [SessionEnd(row.subject, row.time) for row in rows if row.kind != USER],
+            [
+                UserChange(row.subject, row.time, row.state == ACTIVE)
+                for row in rows
+                if row.kind == USER
+            ],
+            missed=max(oldest, default=None),
+        )
