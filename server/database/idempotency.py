@@ -50,18 +50,21 @@ class IdempotentCall(Base):
 
 
 _SINCE: Final = bindparam("since", type_=IdempotentCall.create_time.type)
+_THIS: Final = (
+    IdempotentCall.user_id == bindparam("caller"),
+    IdempotentCall.method == bindparam("called"),
+    IdempotentCall.request_id == bindparam("id"),
+)
 _FIND: Final = named(
     "idempotent_calls.find",
     select(IdempotentCall.request_hash, IdempotentCall.answer, IdempotentCall.create_time).where(
-        IdempotentCall.user_id == bindparam("caller"),
-        IdempotentCall.method == bindparam("called"),
-        IdempotentCall.request_id == bindparam("id"),
-        IdempotentCall.create_time > _SINCE,
+        *_THIS, IdempotentCall.create_time > _SINCE
     ),
 )
 _ADD: Final = named("idempotent_calls.add", insert(IdempotentCall))
 _FORGET: Final = named(
-    "idempotent_calls.forget", delete(IdempotentCall).where(IdempotentCall.create_time <= _SINCE)
+    "idempotent_calls.forget",
+    delete(IdempotentCall).where(*_THIS, IdempotentCall.create_time <= _SINCE),
 )
 
 
@@ -100,23 +103,25 @@ class IdempotentCalls:
             return result
 
         try:
-            return await self._database.transaction(kept)
+            return await self._twice(kept)
+        except Exception:
+            # What stood in the way may be what the first of several equal calls made meanwhile.
+            replay = await self.find(call, self._database.read)
+            if replay is None:
+                raise
+            return replay
+
+    async def _twice(self, work: Callable[[WriteSession], Awaitable[T | Replay]]) -> T | Replay:
+        try:
+            return await self._database.transaction(work)
         except IntegrityError:
-            return await self._database.transaction(kept)
+            return await self._database.transaction(work)
 
     async def find(self, call: Repeatable[T] | None, reads: _Reads) -> Replay | None:
         """Return the first answer to a call; raises DomainError REQUEST_ID_REUSED."""
         if call is None:
             return None
-        row = await reads.first(
-            _FIND,
-            {
-                "caller": call.user_id,
-                "called": call.method,
-                "id": call.request_id,
-                "since": self._clock() - RETENTION,
-            },
-        )
+        row = await reads.first(_FIND, self._this(call))
         if row is None:
             return None
         if row.request_hash != call.request_hash:
@@ -124,9 +129,8 @@ class IdempotentCalls:
         return Replay(row.answer)
 
     async def _keep(self, write: WriteSession, call: Repeatable[T], result: T) -> None:
-        now = self._clock()
-        # Whoever adds a row takes away those that nobody may ask for any more.
-        await write.execute(_FORGET, {"since": now - RETENTION})
+        # An answer that is too old to be given may still be there, until it is swept away.
+        await write.execute(_FORGET, self._this(call))
         await write.execute(
             _ADD,
             {
@@ -135,6 +139,14 @@ class IdempotentCalls:
                 "request_id": call.request_id,
                 "request_hash": call.request_hash,
                 "answer": call.answer(result),
-                "create_time": now,
+                "create_time": self._clock(),
             },
         )
+
+    def _this(self, call: Repeatable[T]) -> Mapping[str, Any]:
+        return {
+            "caller": call.user_id,
+            "called": call.method,
+            "id": call.request_id,
+            "since": self._clock() - RETENTION,
+        }

@@ -27,7 +27,7 @@ async def _events(running: Running) -> Sequence[Mapping[str, Any]]:
     table = AuditEvent.__table__
     statement = select(table).where(table.c.method.startswith("interview-server users "))
     rows = await running.app.database.read.all(statement.order_by(table.c.event_id))
-    return [row._mapping for row in rows]
+    return [dict(row._mapping) for row in rows]
 
 
 async def test_every_command_is_in_the_audit_trail_without_a_principal(running: Running) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from server.auth.user_requests import MAX_DISPLAY_NAME
 from server.generated.interview.auth.v1 import resources_pb2 as resources
+from server.generated.interview.auth.v1 import user_service_pb2 as pb
 from tests.support.auth import MovableClock
 from tests.support.running import ADMIN, Running
 from tests.support.statuses import check_row, refused
@@ -169,8 +170,24 @@ async def test_owners_need_a_recent_password_for_their_address(
     check_row(told, "STEP_UP_REQUIRED")
     assert told.metadata == {"max_auth_age": "900s"}
     assert (await late.update(made.name, display_name="Me")).display_name == "Me"
+    key = await late.CreateApiKey(
+        pb.CreateApiKeyRequest(parent=made.name, api_key=resources.ApiKey(display_name="k"))
+    )
+    by_key = Desk(desk.running, (("x-api-key", key.secret),))
+    told = await refused(by_key.update(made.name, email=new_email()))
+    check_row(told, "STEP_UP_REQUIRED")
     in_time = await signed_in_before(desk.running, made.email, movable, seconds=899)
     assert (await in_time.update(made.name, email=(email := new_email()))).email == email
+
+
+async def test_administrators_need_one_for_their_own_address_alone(
+    desk: Desk, movable: MovableClock
+) -> None:
+    """ASVS 7.5.1: who has an administrator's token or key cannot make the account its own."""
+    made, other = await desk.create(roles=["roles/admin"]), await desk.create()
+    late = await signed_in_before(desk.running, made.email, movable, seconds=901)
+    check_row(await refused(late.update(made.name, email=new_email())), "STEP_UP_REQUIRED")
+    assert (await late.update(other.name, email=(email := new_email()))).email == email
 
 
 async def test_an_address_that_is_taken_is_told_to_owners_without_who_has_it(desk: Desk) -> None:
