@@ -230,7 +230,8 @@ async def test_films_are_answered_while_sixteen_sign_in(
 async def _films(running: Running, metadata: Any) -> tuple[list[float], list[float]]:
     """Return the seconds of calls, one after the other, and by how much the loop was late."""
     stub = catalogue_service_pb2_grpc.CatalogueServiceStub(running.channel)
-    seconds, lags = [], []
+    seconds: list[float] = []
+    lags: list[float] = []
     watching = asyncio.create_task(_watch(lags))
     for _ in range(amount(150, 1000)):
         started = perf_counter()
