@@ -44,10 +44,10 @@ async def server(
 ) -> AsyncIterator[Running]:
     """A server with the mint's keys. No database takes part in whose token it is."""
     copy(sqlite_templates["sample"], shared_folder / "test.db")
-    write_new(shared_folder / "keys.json", ring_of_mint(made, utc_now()))
+    file = shared_folder / "keys.json"
+    write_new(file, ring_of_mint(made, utc_now()))
     url = f"sqlite+aiosqlite:///{shared_folder / 'test.db'}"
-    settings = {"signing_keys_file": shared_folder / "keys.json"}
-    async with running_server(url, shared_folder, **settings) as running:
+    async with running_server(url, shared_folder, signing_keys_file=file) as running:
         yield running
 
 
