@@ -1,4 +1,4 @@
-"""What a new password must be (NIST SP 800-63B 5.1.1.2; OWASP ASVS 5.0, 6.2).
+"""What a new password must be (NIST SP 800-63B-4, 3.1.1.2; OWASP ASVS 5.0, 6.2).
 
 Length alone is asked for, no composition, and that it is none of those that are tried first. A
 password is taken as it is: never trimmed, cut, case-folded or normalised (ASVS 6.2.8).
