@@ -195,8 +195,11 @@ def test_a_refresh_token_that_was_cut_means_to_sign_in_again(terminal: Terminal)
     assert "run: interview login" in failure(terminal.run("films", "list"), 3)
 
 
-def test_a_garbled_access_token_is_not_accepted(terminal: Terminal) -> None:
+def test_a_garbled_access_token_is_renewed(terminal: Terminal) -> None:
     change_tokens(terminal, access_token="nonsense")
+    assert terminal.run("whoami").returncode == 0
+    assert tokens(terminal)["access_token"] != "nonsense"
+    change_tokens(terminal, access_token="nonsense", refresh_token="rt_" + "x" * 43)
     assert "CREDENTIAL_INVALID" in failure(terminal.run("whoami"), 3)
 
 

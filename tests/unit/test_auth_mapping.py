@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from server.auth import mapping
 from server.auth.domain import LoginSession, User, checked_email
-from server.auth.sessions import Login, TokenPair
+from server.auth.sessions import Login
+from server.auth.token_pairs import TokenPair
 from server.core.errors import ValidationFailed
 from server.core.principal import Principal
 from server.generated.interview.auth.v1 import auth_service_pb2 as auth
