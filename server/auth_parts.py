@@ -71,80 +71,85 @@ class AuthParts:
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
+        self._settings, self._secret = settings, secret
+        self._database, self._clock, self._log = database, clock, log
         self._closing = AsyncExitStack()
-        users = UserRows(database)
         self.audit_rows = AuditRows(database, clock)
-        file = settings.signing_keys_file
+        self._page_tokens = PageTokens(secret, clock, secrets.token_bytes)
+        self._build_tokens()
+        self._passwords = passwords_of(settings, log)
+        self._closing.push_async_callback(self._passwords.close)
+        self.auth_servicer = self._built_sign_in()
+        api_keys = self._built_api_keys()
+        changes = changes_of(database, self._passwords, self.revocations, self.audit_rows, clock)
+        self.users = Users(UserRows(database), changes, self.audit_rows.store)
+        directory = UserDirectory(UserDirectoryRows(database), user_fields(), clock)
+        self.user_servicer = UserServicer(
+            directory, changes, api_keys, self._page_tokens, RequestIds(secret), clock
+        )
+
+    def _build_tokens(self) -> None:
+        settings, clock = self._settings, self._clock
         token_life = settings.access_token_lifetime + LEEWAY
         self.revocations = Revocations(clock=clock, lifetime=token_life)
-        key_rows = ApiKeyRows(database, self.audit_rows)
         self._poll = RevocationPoll(
-            RevocationRows(database),
+            RevocationRows(self._database),
             self.revocations,
             clock=clock,
             interval=timedelta(seconds=settings.revocation_poll_seconds),
             lookback=token_life,
-            log=log,
+            log=self._log,
         )
+        file = settings.signing_keys_file
         self.tokens = AccessTokens(
             # With a file there are no keys before `start`.
-            KeyRing() if file else ring_of(signing_key_from_secret(secret), clock()),
+            KeyRing() if file else ring_of(signing_key_from_secret(self._secret), clock()),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             clock=clock,
             lifetime=settings.access_token_lifetime,
             revocations=self.revocations,
         )
-        self._keys = FollowedKeys(file, self.tokens.use_keys, log) if file else None
-        passwords = passwords_of(settings, log)
-        self._closing.push_async_callback(passwords.close)
+        self._keys = FollowedKeys(file, self.tokens.use_keys, self._log) if file else None
+
+    def _built_sign_in(self) -> AuthServicer:
+        database, clock = self._database, self._clock
+        limits = _login_limits(self._settings)
+        self.attempts = Attempts(AttemptRows(database), limits, self._secret, clock)
+        self._retention = Retention(
+            kept_of(OldRows(database), self.attempts), clock=clock, log=self._log, chance=random
+        )
         sessions = Sessions(
             SessionRows(database, self.audit_rows),
             TokenPairs(self.tokens, RefreshTokens()),
-            SessionTimes(
-                timedelta(days=settings.session_days),
-                timedelta(seconds=settings.refresh_grace_seconds),
-            ),
+            _session_times(self._settings),
             clock=clock,
-            log=log,
-        )
-        self.attempts = Attempts(AttemptRows(database), _login_limits(settings), secret, clock)
-        self._retention = Retention(
-            kept_of(OldRows(database), self.attempts), clock=clock, log=log, chance=random
+            log=self._log,
         )
         hashes = PasswordRows(database, self.audit_rows)
-        accounts = AccountPasswords(hashes, passwords)
-        sign_in = SignIn(users, self.attempts, accounts, sessions)
+        accounts = AccountPasswords(hashes, self._passwords)
         change = PasswordChange(
-            hashes, self.attempts, accounts, passwords, self.tokens, clock=clock
+            hashes, self.attempts, accounts, self._passwords, self.tokens, clock=clock
         )
-        changes = changes_of(database, passwords, self.revocations, self.audit_rows, clock)
-        self.users = Users(users, changes)
-        page_tokens = PageTokens(secret, clock, secrets.token_bytes)
-        self.auth_servicer = AuthServicer(
-            sign_in, sessions, self.tokens.public_keys, change, page_tokens
-        )
-        api_keys = self._build_api_keys(key_rows, database.pools[0].size, clock, log)
-        directory = UserDirectory(UserDirectoryRows(database), user_fields(), clock)
-        self.user_servicer = UserServicer(
-            directory, changes, api_keys, page_tokens, RequestIds(secret), clock
-        )
+        sign_in = SignIn(UserRows(database), self.attempts, accounts, sessions)
+        return AuthServicer(sign_in, sessions, self.tokens.public_keys, change, self._page_tokens)
 
-    def _build_api_keys(
-        self, rows: ApiKeyRows, connections: int, clock: Clock, log: FilteringBoundLogger
-    ) -> ApiKeys:
-        self._key_uses = ApiKeyUses(rows.note_uses, log)
+    def _built_api_keys(self) -> ApiKeys:
+        rows = ApiKeyRows(self._database, self.audit_rows)
+        self._key_uses = ApiKeyUses(rows.note_uses, self._log)
         self._closing.push_async_callback(self._key_uses.close)
         principals = ApiKeyPrincipals(
             rows,
             self._key_uses.note,
-            clock=clock,
+            clock=self._clock,
             random=random,
-            unknown_lookups=max(1, connections // 4),
+            unknown_lookups=max(1, self._database.pools[0].size // 4),
         )
         self.revocations.listen(principals.forget)
         self._credentials = Credentials(self.tokens.verify, principals)
-        return ApiKeys(rows, self.revocations, clock=clock, new_secret=new_secret, new_uuid=uuid4)
+        return ApiKeys(
+            rows, self.revocations, clock=self._clock, new_secret=new_secret, new_uuid=uuid4
+        )
 
     def authenticate(self, credential: str) -> Principal | Awaitable[Principal]:
         """Turn a credential of any kind into its principal."""
@@ -204,6 +209,12 @@ def kept_of(rows: OldRows, attempts: Attempts) -> Sequence[Kept]:
         Kept("idempotent_calls", IDEMPOTENT_CALLS_KEPT, rows.idempotent_calls),
         Kept("users", timedelta(0), rows.purged_users),
     ]
+
+
+def _session_times(settings: Settings) -> SessionTimes:
+    return SessionTimes(
+        timedelta(days=settings.session_days), timedelta(seconds=settings.refresh_grace_seconds)
+    )
 
 
 def _login_limits(settings: Settings) -> Limits:

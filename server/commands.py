@@ -213,7 +213,7 @@ def _users(settings: Settings, database: Database, passwords: Passwords) -> User
     revocations = Revocations(clock=utc_now, lifetime=settings.access_token_lifetime)
     audits = AuditRows(database, utc_now)
     changes = changes_of(database, passwords, revocations, audits, utc_now)
-    return Users(UserRows(database), changes)
+    return Users(UserRows(database), changes, audits.store)
 
 
 _ROLE_ACTIONS = {"grant": user_commands.grant, "revoke": user_commands.revoke}

@@ -5,8 +5,8 @@ Nobody signs in for that: the audit trail keeps the command in place of a method
 
 import base64
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
 from server.auth.domain import USER_TYPE, Account, User, checked_email, folded_email
@@ -14,9 +14,11 @@ from server.auth.user_changes import NewUser
 from server.auth.user_parts import Changes
 from server.auth.user_rules import Target
 from server.core.audit import AuditRecord
-from server.core.errors import FieldViolation, ResourceNotFound, ValidationFailed
+from server.core.errors import DomainError, FieldViolation, ResourceNotFound, ValidationFailed
 from server.core.idempotency import Replay
 from server.core.roles import ROLES
+
+T = TypeVar("T")
 
 DEMO_USERS: Final = (("viewer@example.com", "viewer"), ("admin@example.com", "admin"))
 
@@ -32,17 +34,22 @@ class Accounts(Protocol):
 
 
 class Users:
-    """Creates and changes users for operators."""
+    """Creates and changes users for operators.
+
+    `store` keeps the records of what failed or changed nothing; the others go with their change.
+    """
 
     def __init__(
         self,
         accounts: Accounts,
         changes: Changes,
+        store: Callable[[AuditRecord], Awaitable[None]],
         *,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._accounts = accounts
         self._changes = changes
+        self._store = store
         self._randomness = randomness
 
     async def create_user(self, email: str, password: str, roles: Sequence[str]) -> User:
@@ -59,7 +66,7 @@ class Users:
             password_field="password",  # noqa: S106  # a name, not a secret
         )
         record = _record("create", roles=[f"roles/{role}" for role in roles])
-        user = await self._changes.users.create(new, record)
+        user = await self._recorded(record, self._changes.users.create(new, record))
         assert not isinstance(user, Replay), "a command has no request_id"
         return user
 
@@ -72,7 +79,8 @@ class Users:
             DomainError: RESOURCE_DELETED.
         """
         target = await self._with_role(email, role)
-        return await self._changes.roles.grant(target, role, _record("grant", role=f"roles/{role}"))
+        record = _record("grant", role=f"roles/{role}")
+        return await self._recorded(record, self._changes.roles.grant(target, role, record))
 
     async def revoke_role(self, email: str, role: str) -> User:
         """Take a role from a user; one the user has not stays away.
@@ -84,9 +92,8 @@ class Users:
             DomainError: RESOURCE_DELETED.
         """
         target = await self._with_role(email, role)
-        return await self._changes.roles.revoke(
-            target, role, _record("revoke", role=f"roles/{role}")
-        )
+        record = _record("revoke", role=f"roles/{role}")
+        return await self._recorded(record, self._changes.roles.revoke(target, role, record))
 
     async def suspend(self, email: str) -> User:
         """Bar a user and end every login session of it.
@@ -96,7 +103,8 @@ class Users:
             WrongState: the last active administrator.
             DomainError: RESOURCE_DELETED.
         """
-        return await self._changes.states.suspend(await self._target(email), _record("suspend"))
+        target, record = await self._target(email), _record("suspend")
+        return await self._recorded(record, self._changes.states.suspend(target, record))
 
     async def reactivate(self, email: str) -> User:
         """Let a barred user sign in again.
@@ -105,9 +113,8 @@ class Users:
             ResourceNotFound: nobody has this address.
             DomainError: RESOURCE_DELETED.
         """
-        return await self._changes.states.reactivate(
-            await self._target(email), _record("reactivate")
-        )
+        target, record = await self._target(email), _record("reactivate")
+        return await self._recorded(record, self._changes.states.reactivate(target, record))
 
     async def set_password(self, email: str, password: str) -> None:
         """Replace a user's password and end all the user's login sessions.
@@ -116,8 +123,9 @@ class Users:
             ResourceNotFound: nobody has this address.
             DomainError: PASSWORD_POLICY, RESOURCE_DELETED.
         """
-        account = await self._found(email)
-        await self._changes.users.set_password(account.user, password, _record("set-password"))
+        user, record = (await self._found(email)).user, _record("set-password")
+        record.target = user.name
+        await self._recorded(record, self._changes.users.set_password(user, password, record))
 
     async def list_users(self) -> Sequence[User]:
         """Return every user in the order of the address."""
@@ -135,6 +143,17 @@ class Users:
                 await self.create_user(email, password, [role])
                 created.append((email, password))
         return created
+
+    async def _recorded(self, record: AuditRecord, change: Awaitable[T]) -> T:
+        try:
+            result = await change
+        except DomainError as error:
+            record.outcome = error.reason
+            await self._store(record)
+            raise
+        if not record.stored:
+            await self._store(record)
+        return result
 
     async def _with_role(self, email: str, role: str) -> Target:
         violations = _role_violations("role", role)

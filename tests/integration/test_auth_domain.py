@@ -92,7 +92,8 @@ def build(database: Database, cost: int = 4) -> House:
     attempts = attempts_without_limit(database, clock)
     accounts = AccountPasswords(PasswordRows(database, audits), passwords)
     sign_in = SignIn(rows, attempts, accounts, sessions)
-    users = Users(rows, changes_of(database, passwords, revocations, audits, clock))
+    changes = changes_of(database, passwords, revocations, audits, clock)
+    users = Users(rows, changes, audits.store)
     return House(database, clock, passwords, tokens, sign_in, sessions, users, log)
 
 

@@ -57,6 +57,21 @@ async def test_every_command_is_in_the_audit_trail_without_a_principal(running: 
         assert secret not in str(events)
 
 
+async def test_what_a_command_may_not_do_or_need_not_do_is_in_the_audit_trail_too(
+    running: Running,
+) -> None:
+    before = len(await _events(running))
+    await _run(running, commands.suspend, email=ADMIN)
+    await _run(running, commands.grant, email=ADMIN, role="admin")
+    await _run(running, commands.create, email=ADMIN, roles=["viewer"], password=PASSWORD)
+    await _run(running, commands.set_password, email=ADMIN, password="short")
+    events = (await _events(running))[before:]
+    assert [event["outcome"] for event in events] == [
+        *("WRONG_STATE", "OK", "RESOURCE_EXISTS", "PASSWORD_POLICY"),
+    ]
+    assert [bool(event["target"]) for event in events] == [True, True, False, True]
+
+
 async def test_commands_act_at_the_server_too(running: Running) -> None:
     desk = await Desk.open(running)
     made = await desk.create(roles=["roles/viewer"])
