@@ -17,16 +17,15 @@ from pydantic import (
 
 from server.auth.api_keys import WantedKey
 from server.auth.mapping import Permissions
+from server.core.resource_names import USER_PATTERN, UUID_PATTERN
 from server.generated.interview.auth.v1 import user_service_pb2 as users
 from server.query.requests import ListRows
 from server.rpc.validation import validated
 
 MAX_SCOPES: Final = 64
 
-_ID = "[a-z0-9][a-z0-9-]{0,62}"
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_USER = re.compile(f"users/({_ID})")
-_KEY = re.compile(f"users/({_ID})/apiKeys/({_UUID})")
+_USER = re.compile(USER_PATTERN)
+_KEY = re.compile(f"{USER_PATTERN}/apiKeys/{UUID_PATTERN}")
 
 
 def _user_name(name: str) -> str:

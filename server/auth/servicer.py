@@ -74,9 +74,7 @@ class AuthServicer:
 
     async def Logout(self, request: LogoutRequest, call: Call) -> Empty:
         """End the caller's login session, or all of them."""
-        await self._sessions.logout(
-            call.principal, call.audited, all_sessions=request.all_sessions
-        )
+        await self._sessions.logout(call.principal, call.audited, all_sessions=request.all_sessions)
         return Empty()
 
     async def GetCurrentPrincipal(

@@ -7,13 +7,12 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel
 
 from server.auth.api_key_requests import UserId
+from server.core.resource_names import USER_PATTERN, UUID_PATTERN
 from server.generated.interview.auth.v1 import auth_service_pb2 as auth
 from server.query.requests import ListRows
 from server.rpc.validation import validated
 
-_NAME: Final = re.compile(
-    "users/[a-z0-9][a-z0-9-]{0,62}/loginSessions/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-)
+_NAME: Final = re.compile(f"{USER_PATTERN}/loginSessions/{UUID_PATTERN}")
 
 
 def _session_name(name: str) -> str:

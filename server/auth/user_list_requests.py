@@ -5,9 +5,10 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel
 
+from server.core.resource_names import USER_PATTERN
 from server.query.requests import ListFiltered
 
-_NAME: Final = re.compile(r"users/[a-z0-9][a-z0-9-]{0,62}")
+_NAME: Final = re.compile(USER_PATTERN)
 
 
 def _user_name(name: str) -> str:

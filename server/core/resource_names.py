@@ -13,7 +13,13 @@ from server.core.principal import Principal
 _USERS: Final = UUID("6d4f5c1e-2f0b-5b57-9c0e-9f5a0a3b7d21")
 """Namespace of the UUIDs of users whose id was chosen."""
 
-_USER = re.compile(r"users/([a-z0-9][a-z0-9-]{0,62})(?:/.*)?", re.DOTALL)
+USER_PATTERN: Final = "users/([a-z0-9][a-z0-9-]{0,62})"
+"""What a user's name looks like; the group is its last segment."""
+
+UUID_PATTERN: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""What the last segment of a login session's or API key's name looks like."""
+
+_USER = re.compile(rf"{USER_PATTERN}(?:/.*)?", re.DOTALL)
 _TYPES: Final = {
     "users": "interview-api/User",
     "apiKeys": "interview-api/ApiKey",

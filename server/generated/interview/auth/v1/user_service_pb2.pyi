@@ -50,8 +50,8 @@ class CreateUserRequest(_message.Message):
 
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Roles such as "roles/viewer": at most 16, none twice. They need the permission
-        users.roles.write as well.
+        """Roles such as "roles/viewer": at most 16, none twice. To give them
+        asks for all that GrantRole does: users.roles.write and a password given within 900 s.
         """
 
     def __init__(

@@ -139,7 +139,8 @@ class UserServiceServicer:
 
     def UpdateUser(self, request, context):
         """Changes a user (AIP-134). Users may change their own display_name, and their e-mail address
-        when they gave their password within the last 900 s, else STEP_UP_REQUIRED.
+        when they gave their password within the last 900 s, else STEP_UP_REQUIRED; for that it makes
+        no difference that they may change everybody.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -30,7 +30,8 @@ class UserServiceStub:
     """Lists users, with filter, order and pages."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateUserRequest, _resources_pb2.User]
     """Changes a user (AIP-134). Users may change their own display_name, and their e-mail address
-    when they gave their password within the last 900 s, else STEP_UP_REQUIRED.
+    when they gave their password within the last 900 s, else STEP_UP_REQUIRED; for that it makes
+    no difference that they may change everybody.
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.DeleteUserRequest, _resources_pb2.User]
     """Deletes a user, which ends every login session and suspends every API key of it; it can be
@@ -100,7 +101,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_user_service_pb2.UpdateUserRequest, _abc.Awaitable[_resources_pb2.User]],
     ) -> _abc.Awaitable[_resources_pb2.User]:
         """Changes a user (AIP-134). Users may change their own display_name, and their e-mail address
-        when they gave their password within the last 900 s, else STEP_UP_REQUIRED.
+        when they gave their password within the last 900 s, else STEP_UP_REQUIRED; for that it makes
+        no difference that they may change everybody.
         """
 
     @_abc_1.abstractmethod

@@ -255,8 +255,8 @@ class CreateUserRequest(betterproto2.Message):
 
     roles: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
     """
-    Roles such as "roles/viewer": at most 16, none twice. They need the permission
-    users.roles.write as well.
+    Roles such as "roles/viewer": at most 16, none twice. To give them
+    asks for all that GrantRole does: users.roles.write and a password given within 900 s.
     """
 
     request_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)

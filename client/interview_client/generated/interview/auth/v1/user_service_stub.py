@@ -63,7 +63,8 @@ class UserServiceStub:
             response_deserializer=User.parse,
         )
         """Changes a user (AIP-134). Users may change their own display_name, and their e-mail address
-        when they gave their password within the last 900 s, else STEP_UP_REQUIRED.
+        when they gave their password within the last 900 s, else STEP_UP_REQUIRED; for that it makes
+        no difference that they may change everybody.
         """
         self.delete_user: aio.UnaryUnaryMultiCallable[DeleteUserRequest, User] = channel.unary_unary(
             "/interview.auth.v1.UserService/DeleteUser",
