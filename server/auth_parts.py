@@ -161,9 +161,13 @@ class AuthParts:
         return is_api_key(credential)
 
     async def start(self) -> None:
-        """Read the signing keys, before the first call. Raises KeyFileInvalid."""
+        """Read the signing keys and what was revoked of late, before the first call.
+
+        Raises KeyFileInvalid.
+        """
         if self._keys is not None:
             await self._keys.load()
+        await self._poll.attempt()
 
     def background(self) -> Sequence[asyncio.Task[None]]:
         """Start what runs beside the calls."""

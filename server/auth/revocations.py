@@ -213,10 +213,10 @@ class RevocationPoll:
         self._failing = False
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look again and again until cancelled, the first time after the interval."""
         while True:
-            await self._try()
             await asyncio.sleep(self._interval)
+            await self.attempt()
 
     async def look(self) -> None:
         """Take in what changed since the last look that succeeded."""
@@ -224,7 +224,8 @@ class RevocationPoll:
         self._revocations.note(await self._source.since(min(self._looked, now) - OVERLAP))
         self._looked = now
 
-    async def _try(self) -> None:
+    async def attempt(self) -> None:
+        """Look once; what fails is told, not raised, for the next look makes up for it."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self.look()

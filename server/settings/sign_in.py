@@ -29,5 +29,5 @@ class SignInSettings(BaseSettings):
     """Wrong passwords from one address for any account before it has to wait; 0: no limit."""
     login_lock_seconds: Annotated[float, Field(ge=1, le=86_400)] = 900.0
     """The longest that anybody has to wait for the next attempt."""
-    revocation_poll_seconds: Annotated[float, Field(ge=0.1, le=15)] = 5.0
+    revocation_poll_seconds: Annotated[float, Field(ge=0.1, le=10)] = 5.0
     """How often a process looks for sessions and roles that another one took away."""
