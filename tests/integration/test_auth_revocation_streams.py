@@ -68,7 +68,7 @@ async def alone(
     file = tmp_path / "alone.db"
     file.write_bytes(sqlite_templates["sample"].read_bytes())
     url = f"sqlite+aiosqlite:///{file}"
-    async with running_server(url, tmp_path, **settings_of(model, 15)) as server:
+    async with running_server(url, tmp_path, **settings_of(model, 10)) as server:
         await server.app.agents_ready()
         await asyncio.sleep(0.1)  # it has looked once
         yield server
