@@ -33,8 +33,8 @@ class Banner:
         else:
             self._write(
                 "The demo users exist already. A new password for one of them:",
-                f"  echo 'a long new password' | {_tool('interview-server')} users set-password"
-                f" {VIEWER} --password-stdin",
+                "  openssl rand -base64 18 | tee /dev/stderr |"
+                f" {_tool('interview-server')} users set-password {VIEWER} --password-stdin",
                 "",
             )
         self._write("Try, in another terminal:", *(f"  {line}" for line in self._commands()), "")

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -178,13 +179,23 @@ def audit(options: argparse.Namespace) -> int:
                 options.method,
             )
             records = AuditRows(database, utc_now).read(chosen)
-            return await audit_commands.show(records, as_json=options.json, out=sys.stdout)
+            names = await _chosen_names(database)
+            return await audit_commands.show(records, names, as_json=options.json, out=sys.stdout)
         except ResourceNotFound as error:
             return fail(error.message)
         finally:
             await database.close()
 
     return run(command)
+
+
+async def _chosen_names(database: Database) -> dict[str, str]:
+    """Return the names of users whose id was chosen, by those that the audit trail has."""
+    return {
+        canonical(user.name): user.name
+        for user in await UserRows(database).users()
+        if user.chosen_id
+    }
 
 
 async def _named(database: Database, text: str) -> str:
@@ -259,6 +270,10 @@ def run(command: Command) -> int:
     try:
         settings = load_settings()
         return asyncio.run(command(settings))
+    except BrokenPipeError:
+        # Whoever read has enough, as `head` does. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (SettingsError, SchemaRefused) as error:
         return fail(str(error))
     except (SQLAlchemyError, PostgresError, OSError) as error:

@@ -18,6 +18,9 @@ from server.redaction import Redactor
 from server.secret import password_pepper
 from server.settings import Settings
 
+_OF_LINES = frozenset({"request_id"})
+"""Names that lines of the log use themselves, for something that is no secret."""
+
 
 def set_up_logs(settings: Settings, *, worker: int | None = None) -> None:
     """Write logs to stderr as the settings say; those of a worker carry its number."""
@@ -87,5 +90,5 @@ def fail(message: str) -> int:
 def _redacted_fields(file: FileDescriptor) -> Iterator[str]:
     for message in file.message_types_by_name.values():
         for field in message.fields:
-            if field.GetOptions().debug_redact:
+            if field.GetOptions().debug_redact and field.name not in _OF_LINES:
                 yield field.name

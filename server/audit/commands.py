@@ -13,6 +13,8 @@ from server.core.clock import rfc3339
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _EMPTY: Final = "-"
+_HEADER: Final = ("TIME", "OUTCOME", "METHOD", "BY", "ABOUT", "FROM", "REQUEST")
+_USER_LENGTH: Final = len("users/00000000-0000-0000-0000-000000000000")
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -32,20 +34,35 @@ def moment(text: str, now: datetime) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-async def show(records: AsyncIterator[Row[Any]], *, as_json: bool, out: TextIO) -> int:
-    """Print records, a line each; return the exit code."""
+async def show(
+    records: AsyncIterator[Row[Any]], chosen: Mapping[str, str], *, as_json: bool, out: TextIO
+) -> int:
+    """Print records, a line each; return the exit code.
+
+    The trail has users by their UUIDs; `chosen` gives the names of those whose id was chosen.
+    """
+    if not as_json:
+        out.write("  ".join(_HEADER) + "\n")
     async for row in records:
-        fields = _fields(row)
+        fields = _fields(row, chosen)
         out.write((json.dumps(fields) if as_json else _line(fields)) + "\n")
     return 0
 
 
-def _fields(row: Row[Any]) -> Mapping[str, Any]:
-    names = ("method", "outcome", "principal", "credential", "target", "peer_address")
+def _fields(row: Row[Any], chosen: Mapping[str, str]) -> Mapping[str, Any]:
+    def named(name: str) -> str:
+        user, rest = name[:_USER_LENGTH], name[_USER_LENGTH:]
+        return chosen.get(user, user) + rest
+
     return {
         "event_id": row.event_id,
         "time": rfc3339(row.event_time),
-        **{name: getattr(row, name) for name in names},
+        "method": row.method,
+        "outcome": row.outcome,
+        "principal": named(row.principal),
+        "credential": named(row.credential),
+        "target": named(row.target),
+        "peer_address": row.peer_address,
         "user_agent": row.user_agent,
         "request_id": row.request_id,
         "request": row.request,

@@ -38,10 +38,11 @@ async def list_all(users: Users, *, out: TextIO, err: TextIO) -> int:
     """Print a table of all users."""
 
     async def run() -> None:
-        rows = [("EMAIL", "ROLES", "STATE", "CREATED", "LAST LOGIN")]
+        rows = [("EMAIL", "ROLES", "STATE", "CREATED", "LAST LOGIN", "NAME")]
         for user in await users.list_users():
             created, login = _minute(user.create_time), _minute(user.last_login_time)
-            rows.append((user.email, ",".join(user.roles) or "-", user.state, created, login))
+            roles = ",".join(user.roles) or "-"
+            rows.append((user.email, roles, user.state, created, login, user.name))
         out.write(_table(rows))
 
     return await _exit_code(run, err)

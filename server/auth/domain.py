@@ -126,7 +126,7 @@ def checked_email(email: str) -> str:
 
 def credential_invalid() -> Unauthenticated:
     """Return the one answer to every credential that is not accepted, whatever is wrong."""
-    return Unauthenticated("the credential is not valid; sign in again")
+    return Unauthenticated("the credential is not accepted; sign in again, or send another API key")
 
 
 def token_revoked(revoke_time: datetime) -> Unauthenticated:

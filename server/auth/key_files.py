@@ -62,7 +62,9 @@ def write_new(file: Path, ring: KeyRing) -> None:
         with open(file, "xb", opener=_private) as new:  # Path.open takes no opener
             _write(new.fileno(), ring)
     except FileExistsError:
-        raise _invalid("is there already and is not overwritten; see `keys rotate`") from None
+        raise _invalid(
+            f"{file} is there already and is not overwritten; see `keys rotate`"
+        ) from None
     except OSError as error:
         raise _invalid(f"cannot be written: {error.strerror}") from None
 

@@ -25,11 +25,27 @@ SERVICE_WORDS: Final = (
 )
 """Words that say nothing here: they are what the service is about (ASVS 6.2.11)."""
 
+FAMOUS: Final = frozenset(
+    {
+        *("correcthorsebatterystaple", "thequickbrownfox", "loremipsumdolorsitamet"),
+        *("tobeornottobethatisthequestion", "tobeornottobe", "inthebeginningwastheword"),
+        *("itwasthebestoftimes", "callmeishmael", "maytheforcebewithyou", "iamyourfather"),
+        *("houstonwehaveaproblem", "openthepodbaydoorshal", "hereslookingatyoukid"),
+        *("winteriscoming", "onceuponatimeinhollywood", "happilyeverafter", "alwaysandforever"),
+        *("alongnewpassword", "apasswordofmyown", "mysecurepassword", "thisismypassword"),
+        *("letmeinletmein", "changemeplease", "pleasechangeme", "nevergonnagiveyouup"),
+    }
+)
+"""Beginnings of what everybody quotes where a long password is asked for, letters alone."""
+
 _SHORTEST_WORD: Final = 3
 _LOOKED_AT: Final = 72
 """Characters whose guessability is estimated: the time for it grows with their square."""
 
 _MOST_READINGS: Final = 8
+_ADDED_TO_FAMOUS: Final = 8
+"""Letters that do not make a quotation a password."""
+
 _SIGNS_FOR_LETTERS: Final = str.maketrans("@({[<!|$+%", "αβγδεζηθικ")
 
 
@@ -77,8 +93,19 @@ def is_common(password: str, context: Iterable[str] = ()) -> bool:
     still be hard to guess.
     """
     words = sorted({*SERVICE_WORDS, *_words(context)}, key=len, reverse=True)
-    left = re.sub("|".join(map(re.escape, words)), "", password.casefold())
+    folded = password.casefold()
+    if _is_famous(folded):
+        return True
+    left = re.sub("|".join(map(re.escape, words)), "", folded)
     return not left.strip() or _guesses(left) < COMMON_BELOW
+
+
+def _is_famous(folded: str) -> bool:
+    """Tell whether nothing but a few letters, and signs, follow or go before what all quote."""
+    letters = "".join(filter(str.isalpha, folded))
+    return any(
+        phrase in letters and len(letters) - len(phrase) < _ADDED_TO_FAMOUS for phrase in FAMOUS
+    )
 
 
 def _words(context: Iterable[str]) -> Sequence[str]:

@@ -19,6 +19,11 @@ USER_PATTERN: Final = "users/([a-z0-9][a-z0-9-]{0,62})"
 UUID_PATTERN: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """What the last segment of a login session's or API key's name looks like."""
 
+_NAME = re.compile(
+    r"[a-z][A-Za-z]{0,31}/[A-Za-z0-9_-]{1,63}(/[a-z][A-Za-z]{0,31}/[A-Za-z0-9_-]{1,63})*"
+)
+_MAX_NAME: Final = 256
+
 _USER = re.compile(rf"{USER_PATTERN}(?:/.*)?", re.DOTALL)
 _TYPES: Final = {
     "users": "interview-api/User",
@@ -40,6 +45,11 @@ def owner_of(name: str) -> UUID | None:
     """Return the user that a resource belongs to, None where its name tells of none."""
     match = _USER.fullmatch(name)
     return user_id_of(match[1]) if match else None
+
+
+def is_resource_name(text: str) -> bool:
+    """Tell whether a text has the form of a name: collections and ids in turn."""
+    return len(text) <= _MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 def canonical(name: str) -> str:

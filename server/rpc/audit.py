@@ -1,7 +1,8 @@
 """The audit trail of calls: a record from the rule and the request, stored before the answer.
 
 What a method keeps is said by `audit` of its rule. A caller that is refused before anybody knows
-who it is leaves no record, only its line in the access log: strangers must not fill a table.
+who it is leaves no record, only its line in the access log: strangers must not fill a table, and
+to refuse what is too much must cost nothing.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from server.core.audit import AuditRecord
 from server.core.errors import DomainError
+from server.core.resource_names import is_resource_name
 from server.rpc.call import Call
 from server.rpc.methods import Method
 from server.rpc.policy import AuditLevel
@@ -63,12 +65,15 @@ class AuditTrail:
         The call is answered also where that fails: what it did is done, and the line tells of it.
         """
         record = call.audit
-        if record is None or not (record.described or call.caller):
+        if record is None or not (record.described or _is_denial(error)):
             return
         if call.caller is not None:
             record.principal, record.credential = call.caller.name, call.caller.credential
         if error is not None:
             record.outcome = error.reason
+        if record.outcome == "VALIDATION_FAILED":
+            # It may have an address or a password in the wrong field.
+            record.request = None
         self._log.info("audit", **_line(record))
         if (record.stored and error is None) or _is_noise(record):
             return
@@ -79,6 +84,11 @@ class AuditTrail:
             self._log.error("audit record not stored", request_id=call.request_id, exc_info=failure)
 
 
+def _is_denial(error: DomainError | None) -> bool:
+    """Tell whether a caller asked for what it may not do; what is too much leaves no record."""
+    return error is not None and error.reason in {"PERMISSION_DENIED", "STEP_UP_REQUIRED"}
+
+
 def _is_noise(record: AuditRecord) -> bool:
     """Tell whether a stranger sent what could not do anything: garbage must not fill a table."""
     return not record.principal and record.outcome in {"CREDENTIAL_INVALID", "VALIDATION_FAILED"}
@@ -87,8 +97,14 @@ def _is_noise(record: AuditRecord) -> bool:
 def target_of(request: Message) -> str:
     """Return the name of the resource that a request is about; empty where it names none.
 
-    That is its `name`, its `parent`, or the name of the resource in it (AIP-131 to 135).
+    That is its `name`, its `parent`, or the name of the resource in it (AIP-131 to 135). What is
+    no name is left out: it may be an address or a password that went into the wrong field.
     """
+    name = _name_in(request)
+    return name if is_resource_name(name) else ""
+
+
+def _name_in(request: Message) -> str:
     for field in ("name", "parent"):
         if field in request.DESCRIPTOR.fields_by_name:
             return str(getattr(request, field))

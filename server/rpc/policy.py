@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from server.core.errors import PermissionDenied, ResourceNotFound, Unauthenticated
 from server.core.principal import CredentialKind, Principal
 from server.core.resource_names import belongs_to, resource_type
-from server.core.roles import PERMISSIONS
+from server.core.roles import PERMISSIONS, permissions_of
 from server.generated.interview.options.v1 import options_pb2
 
 DEFAULT_DEADLINE = timedelta(seconds=10)
@@ -133,8 +133,11 @@ class MethodPolicy:
             raise ResourceNotFound(resource_type(name), name)
 
     def _lacks(self, principal: Principal, permission: str) -> PermissionDenied:
+        text = f"this needs the permission {permission}; ask an administrator for a role with it"
+        if permission in permissions_of(principal.roles):
+            text = f"this credential is limited and has no {permission}; use one that has it"
         return PermissionDenied(
-            f"this needs the permission {permission}; ask an administrator for a role with it",
+            text,
             metadata={
                 "permission": permission,
                 "method": self.method,
@@ -152,7 +155,8 @@ def require_recent_password(principal: Principal, max_age: timedelta, now: datet
     if principal.kind is not CredentialKind.ACCESS_TOKEN or now - principal.auth_time > max_age:
         seconds = int(max_age.total_seconds())
         raise PermissionDenied(
-            f"this needs a password that was given within the last {seconds} s; sign in again",
+            f"this needs a sign-in whose password was given within the last {seconds} s; sign in"
+            " again, with an access token in place of an API key",
             reason="STEP_UP_REQUIRED",
             metadata={"max_auth_age": f"{seconds}s"},
         )

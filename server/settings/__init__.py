@@ -4,6 +4,7 @@ Names without a prefix are those that the deployments of this service have alway
 """
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -197,25 +198,30 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _check_production(settings: Settings) -> None:
-    _check_secret("SECRET_KEY", settings.secret_key)
-    _check_secret("PASSWORD_PEPPER", settings.password_pepper)
+    secret, pepper = settings.secret_key, settings.password_pepper
+    lines = [*_secret_problems("SECRET_KEY", secret), *_secret_problems("PASSWORD_PEPPER", pepper)]
+    if pepper == secret and not lines:
+        lines.append("PASSWORD_PEPPER: must be another secret than SECRET_KEY")
     if settings.signing_keys_file is None:
-        raise SettingsError(
+        lines.append(
             "SIGNING_KEYS_FILE: must be set in production, to a file that"
             " `interview-server keys generate` has written"
         )
     if not settings.database_url:
-        raise SettingsError("DATABASE_URL: must be set in production")
+        lines.append("DATABASE_URL: must be set in production")
+    if lines:
+        raise SettingsError("\n".join(lines))
 
 
-def _check_secret(name: str, setting: SecretStr) -> None:
+def _secret_problems(name: str, setting: SecretStr) -> Sequence[str]:
     secret = setting.get_secret_value()
     if not secret:
-        raise SettingsError(f"{name}: must be set in production (at least 32 random bytes)")
-    if _EXAMPLE.search(secret) or len(set(secret)) < _MIN_SECRET_CHARACTERS:
-        raise SettingsError(
-            f"{name}: must be random in production; `openssl rand -hex 32` makes one"
-        )
+        return [f"{name}: must be set in production (at least 32 random bytes)"]
+    # A random secret has no blanks: a sentence does.
+    guessable = _EXAMPLE.search(secret) or re.search(r"\s", secret)
+    if guessable or len(set(secret)) < _MIN_SECRET_CHARACTERS:
+        return [f"{name}: must be random in production; `openssl rand -hex 32` makes one"]
+    return []
 
 
 def check_listening(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from tests.support.answers import told
 from tests.support.load import load
 from tests.support.raw_http2 import Header, grpc_headers, message, raw_connection
 from tests.support.rpcs import METHODS
-from tests.support.running import Running
+from tests.support.running import ADMIN, Running
 
 CHAT = "/interview.agent.v1.AgentService/Chat"
 LIST = "/interview.catalogue.v1.CatalogueService/ListFilms"
@@ -37,7 +37,7 @@ async def _undisturbed(running: Running) -> AsyncIterator[Header]:
     """Let another caller call all the while; raises AssertionError unless all are answered."""
     await running.app.agents_ready()
     stub = catalogue_service_pb2_grpc.CatalogueServiceStub(running.channel)
-    metadata = await running.sign_in()
+    metadata = await running.sign_in(ADMIN)
     request = film_pb2.GetFilmRequest(name="films/1")
 
     async def call() -> None:

@@ -165,6 +165,17 @@ def _method_of(caller: Caller, request: Any) -> Any:
     return getattr(caller, request.DESCRIPTOR.name.removesuffix("Request"))
 
 
+async def test_what_is_no_name_is_not_kept(running: Running) -> None:
+    """ASVS 16.2.5: an address or a password in the wrong field is not kept."""
+    admin = await Caller.signed_in(running, ADMIN)
+    for wrong in ("users/bob@example.com", "my password is hunter2", "bob@example.com"):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await admin.SuspendUser(users.SuspendUserRequest(name=wrong))
+        row = await _newest(running)
+        assert (row.outcome, row.target, row.request) == ("VALIDATION_FAILED", "", None)
+        assert wrong not in repr(running.lines)
+
+
 async def test_a_change_and_its_record_are_one(running: Running) -> None:
     """Neither is there without the other, since both are of one transaction."""
     admin = await Caller.signed_in(running, ADMIN)
@@ -266,7 +277,7 @@ async def test_an_operator_reads_what_is_asked_for(database: Database) -> None:
 
     async def told(chosen: Chosen) -> list[str]:
         out = io.StringIO()
-        assert await commands.show(rows.read(chosen), as_json=True, out=out) == 0
+        assert await commands.show(rows.read(chosen), {}, as_json=True, out=out) == 0
         return [json.loads(line)["target"] for line in out.getvalue().splitlines()]
 
     assert await told(Chosen(day)) == [ada, f"{ada}/apiKeys/1", bob]
@@ -275,8 +286,11 @@ async def test_an_operator_reads_what_is_asked_for(database: Database) -> None:
     assert await told(Chosen(day, method="DeleteApiKey")) == [f"{ada}/apiKeys/1"]
     assert await told(Chosen(utc_now() + timedelta(hours=1))) == []
     out = io.StringIO()
-    await commands.show(rows.read(Chosen(day, principal=ada)), as_json=False, out=out)
-    assert out.getvalue().split("  ")[1:5] == ["OK", "DeleteApiKey", ada, f"{ada}/apiKeys/1"]
+    records = rows.read(Chosen(day, principal=ada))
+    await commands.show(records, {ada: "users/ada"}, as_json=False, out=out)
+    header, line = out.getvalue().splitlines()
+    assert header.split()[:5] == ["TIME", "OUTCOME", "METHOD", "BY", "ABOUT"]
+    assert line.split("  ")[1:5] == ["OK", "DeleteApiKey", "users/ada", "users/ada/apiKeys/1"]
 
 
 async def test_a_long_trail_is_read_whole(database: Database) -> None:

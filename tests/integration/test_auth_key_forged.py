@@ -99,7 +99,7 @@ async def test_every_bad_token_has_the_same_answer(server: Running, made: Mint) 
         name: (told.message, told.metadata, set(told.by_kind)) for name, told in refused.items()
     }
     expected: tuple[str, dict[str, str], set[str]] = (
-        "the credential is not valid; sign in again",
+        "the credential is not accepted; sign in again, or send another API key",
         {},
         {"ErrorInfo", "RequestInfo"},
     )

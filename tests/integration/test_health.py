@@ -21,9 +21,10 @@ from tests.support.running import Running, running_server
 from tests.support.statuses import check_call, refused
 
 AUTH = "interview.auth.v1.AuthService"
+USERS = "interview.auth.v1.UserService"
 CATALOGUE = "interview.catalogue.v1.CatalogueService"
 AGENT = "interview.agent.v1.AgentService"
-NAMES = {"", "liveness", "readiness", AUTH, CATALOGUE, AGENT}
+NAMES = {"", "liveness", "readiness", AUTH, USERS, CATALOGUE, AGENT}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN

@@ -26,6 +26,7 @@ SERVICES = {
     V1ALPHA,
     "interview.agent.v1.AgentService",
     "interview.auth.v1.AuthService",
+    "interview.auth.v1.UserService",
     "interview.catalogue.v1.CatalogueService",
 }
 BIN = Path(sys.executable).parent

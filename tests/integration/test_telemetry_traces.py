@@ -89,7 +89,8 @@ def test_statements_are_below_the_call_that_ran_them(receiver: Receiver) -> None
     assert failed.status.code == Status.STATUS_CODE_ERROR
     login, *_ = _calls(receiver, "interview.auth.v1.AuthService/Login")
     names = [span.name for span in receiver.children(login)]
-    assert names == ["users.find", "users.note_login", "login_sessions.add", "refresh_tokens.add"]
+    added = ["login_sessions.add", "refresh_tokens.add", "audit.add"]
+    assert names == ["users.find", "users.note_login", *added]
 
 
 def test_a_turn_holds_its_model_calls_and_tools(receiver: Receiver) -> None:

@@ -19,7 +19,7 @@ from server.settings import Settings
 
 SECRET = b"a secret that is only for tests, 32+ bytes"
 PEPPER = "a pepper that is only for tests, 32+ bytes"
-PASSWORD = "correct horse battery staple"
+PASSWORD = "seven kettles on a quiet roof"
 VIEWER = "viewer@example.com"
 ADMIN = "admin@example.com"
 

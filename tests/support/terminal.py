@@ -112,6 +112,23 @@ class Terminal:
             text=True,
         )
 
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run the program beside the test with standard input and output in pipes."""
+        process = subprocess.Popen(
+            [PROGRAM, *arguments],
+            env=self.environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def sign_in(self, account: Account) -> Result:
         """Sign in."""
         done = self.run("login", account.email, "--password-stdin", typed=account.password + "\n")

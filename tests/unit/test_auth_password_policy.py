@@ -42,6 +42,18 @@ def test_password_of_the_wrong_form_is_refused_by_its_rule(password: str, rule: 
     assert rule_against(password) == rule
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("correcthorsebatterystaple", "Correct Horse Battery Staple!", "The quick brown fox 2026"),
+        *("thequickbrownfoxjumps", "a password of my own", "To be or not to be, that is ..."),
+    ],
+)
+def test_what_everybody_quotes_is_common(password: str) -> None:
+    """ASVS 6.2.4."""
+    assert rule_against(password) == "common"
+
+
 @pytest.mark.parametrize("password", ["fourteen chars", "correct horse battery " * 12])
 def test_length_is_told_in_characters_and_bytes_and_names_the_field(password: str) -> None:
     with pytest.raises(DomainError) as caught:

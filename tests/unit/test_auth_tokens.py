@@ -56,7 +56,10 @@ def test_forging_with_the_right_key_and_claims_is_accepted() -> None:
 @pytest.mark.parametrize("name", BAD)
 def test_broken_or_forged_token_is_refused_with_one_text(name: str) -> None:
     found = reason_and_text(access_tokens(MovableClock()), BAD[name](MINT))
-    assert found == ("CREDENTIAL_INVALID", "the credential is not valid; sign in again")
+    assert found == (
+        "CREDENTIAL_INVALID",
+        "the credential is not accepted; sign in again, or send another API key",
+    )
 
 
 def test_changing_any_character_spoils_a_token() -> None:

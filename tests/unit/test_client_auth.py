@@ -303,4 +303,7 @@ async def test_an_api_key_is_sent_with_every_call_and_never_renewed() -> None:
         await client.catalogue.get_film(1)
         with pytest.raises(Unauthenticated):
             await client.catalogue.get_film(2)
+        with pytest.raises(RuntimeError, match="calls with an API key"):
+            await client.sign_in("a@b.example", "right")
+    assert script.count("Login") == 0
     assert [token for _, token in script.calls["GetFilm"]] == ["ik_secret", "ik_secret"]

@@ -85,8 +85,29 @@ async def test_a_stream_that_ends_badly_says_why_every_time() -> None:
         for _ in range(2):
             with pytest.raises(TokenRevoked):
                 await anext(chat)
+            with pytest.raises(TokenRevoked):
+                await chat.rest()
         with pytest.raises(Unauthenticated):
             await chat.send("anybody there?")
+
+
+async def test_who_rests_keeps_what_comes_and_can_give_up() -> None:
+    said = asyncio.Event()
+
+    async def play(requests: Any, context: Context) -> AsyncIterator[Event]:
+        await anext(requests)
+        yield ready()
+        for one in (event("heartbeat"), delta("a", 1, "t")):
+            yield one
+        await said.wait()
+        yield delta("b", 2, "t")
+
+    async with connected(Script(Chat=play)) as client, client.chat() as chat:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(chat.rest(), 0.1)
+        said.set()
+        await chat.rest()
+        assert await text_of(chat) == ["a", "b"]
 
 
 async def test_a_stream_that_ends_before_the_turn_is_an_error() -> None:

@@ -183,3 +183,19 @@ def test_a_disk_that_is_full_fails_nobody(form: str) -> None:
         [sys.executable, "-c", FULL_DISK, form], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("done", "")
+
+
+def test_a_line_keeps_the_id_of_its_request() -> None:
+    """A field of that name is a secret in one request; what lines call so is not."""
+    script = (
+        "import sys; from server.process import set_up_logs; from server.settings import Settings\n"
+        "from server.log import logger\n"
+        "set_up_logs(Settings(_env_file=None, log_format='json'))\n"
+        "logger('access').info('call', request_id='af58a35b765f7cb1', password='hunter2')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    line = json.loads(done.stderr)
+    assert line["request_id"] == "af58a35b765f7cb1"
+    assert "hunter2" not in done.stderr

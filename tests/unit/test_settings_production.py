@@ -69,6 +69,7 @@ def test_each_that_is_missing_is_one_line_that_names_it(
         ("fill-in-fill-in-fill-in-fill-in-fill-in", "must be random in production"),
         ("ChangeMe-0123456789-abcdefghijklmnopqrst", "must be random in production"),
         ("an example secret of more than 32 bytes!", "must be random in production"),
+        ("seven kettles on a quiet roof, and a lamp", "must be random in production"),
     ],
 )
 def test_a_secret_that_is_none_is_refused_and_not_shown(
@@ -104,3 +105,16 @@ def test_no_value_that_is_written_down_here_starts_production(
     for where, name, value in found:
         told = refusal(tmp_path, monkeypatch, **{name: value})
         assert told.startswith(f"{name}: must "), (where, value)
+
+
+def test_all_that_is_missing_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("SECRET_KEY", "PASSWORD_PEPPER", "SIGNING_KEYS_FILE", "DATABASE_URL")
+    told = refusal(tmp_path, monkeypatch, **dict.fromkeys(names, ""))
+    assert [line.partition(":")[0] for line in told.splitlines()] == list(names)
+
+
+def test_one_secret_is_not_two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = refusal(tmp_path, monkeypatch, PASSWORD_PEPPER=SECRETS["SECRET_KEY"])
+    assert told == "PASSWORD_PEPPER: must be another secret than SECRET_KEY"
