@@ -16,7 +16,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     It has `target`, `viewer` and `admin` (each with `email` and `password`) and
     `environment`, with which `interview-server` works on the same data.
     """
-    with serving(tmp_path_factory.mktemp("server")) as process:
+    with serving(tmp_path_factory.mktemp("server"), measured=True) as process:
         yield process
 
 

@@ -71,7 +71,23 @@ def test_sessions_are_listed_and_ended(
     refused(stranger.run("sessions", "revoke", "nothing"), "there is no session nothing")
     assert "ended 1 session" in stranger.run("sessions", "revoke", "--others").stderr
     own = rows[1]["name"].rpartition("/")[2]
-    assert "ended 1 session" in stranger.run("sessions", "revoke", own).stderr
+    with stranger.screen("chat") as screen, stranger.started("chat") as piped:
+        screen.expect("> ")
+        assert piped.stdin is not None
+        assert piped.stdout is not None
+        piped.stdin.write("Any dinosaurs?\n")
+        piped.stdin.flush()
+        assert piped.stdout.readline() == "— SearchAgent —\n"
+        while not piped.stdout.readline().startswith("Sources:"):
+            assert piped.poll() is None
+        assert "ended 1 session" in stranger.run("sessions", "revoke", own).stderr
+        ended = "the server ended the chat: the login session has ended; sign in again"
+        screen.expect(f"\n{ended} (TOKEN_REVOKED)\n> ")
+        screen.type("/quit\n")
+        assert screen.exit_code() == 0
+        assert "Traceback" not in screen.text
+        assert piped.communicate()[1] == f"error: {ended} (TOKEN_REVOKED)\n"
+        assert piped.returncode == 1
     assert stranger.run("whoami").returncode == 3
 
 
@@ -85,14 +101,20 @@ def test_a_script_uses_a_key_until_it_is_deleted(stranger: Terminal, newcomer: A
     films = done(script.run("films", "list", "--limit", "1", INTERVIEW_API_KEY=secret))
     assert films.startswith("films/")
     refused(script.run("ask", "Hello?", INTERVIEW_API_KEY=secret), "PERMISSION_DENIED")
-    (row,) = done(stranger.run("keys", "list", "--json")).splitlines()
+    (row,) = done(stranger.run("keys", "--json")).splitlines()
+    (same,) = done(stranger.run("keys", "list", "--user", newcomer.email, "--json")).splitlines()
+    assert json.loads(same)["name"] == json.loads(row)["name"]
     assert secret not in row
     key = json.loads(row)
     assert (key["displayName"], key["scopes"]) == ("nightly", ["films.read"])
     assert secret.startswith(key["hint"])
     done(stranger.run("keys", "delete", key["name"].rpartition("/")[2]))
     line = refused(script.run("whoami", INTERVIEW_API_KEY=secret), "INTERVIEW_API_KEY is refused")
+    assert "is not accepted (CREDENTIAL_INVALID); put another one there" in line
+    assert "sign in" not in line
     assert secret not in line
+    refusal = stranger.run("keys", "create", "x", "--expires", "36501d")
+    assert (refusal.returncode, "1d to 36500d" in refusal.stderr) == (2, True)
 
 
 def test_a_password_is_changed(
@@ -135,10 +157,19 @@ def test_users_are_changed_by_who_may(
     stranger.sign_in(server.admin)
     shown = json.loads(done(stranger.run("users", "grant", user, "staff", "--json")))
     assert shown["roles"] == ["roles/staff", "roles/viewer"]
-    done(stranger.run("users", "suspend", user, "--reason", "on leave"))
+    done(stranger.run("users", "suspend", newcomer.email.upper(), "--reason", "on leave"))
     assert not asyncio.run(_signed_in(server, newcomer))
     chosen = ("--filter", f'state = SUSPENDED AND email = "{newcomer.email}"')
     (listed,) = done(stranger.run("users", "list", *chosen, "--json")).splitlines()
+    everybody = done(stranger.run("users")).splitlines()
+    assert any(newcomer.email in line for line in everybody)
+    roles = dict(
+        line.split("\t")[::2] for line in done(stranger.run("users", "roles")).splitlines()
+    )
+    assert "films.read" in roles["viewer"]
+    nobody = 'no"body*@example.com'
+    line = refused(stranger.run("users", "show", nobody), f"nobody has the address {nobody}")
+    assert line.endswith("see: interview users list")
     assert json.loads(listed)["name"] == f"users/{user}"
     done(stranger.run("users", "reactivate", user))
     assert "deleted: " in done(stranger.run("users", "delete", user))
@@ -153,4 +184,4 @@ def test_a_session_can_be_limited_to_some_permissions(
     arguments = ("login", newcomer.email, "--password-stdin", "--scope", "films.read")
     done(stranger.run(*arguments, typed=newcomer.password + "\n"))
     assert "permissions: films.read\n" in done(stranger.run("whoami"))
-    refused(stranger.run("users", "list"), "PERMISSION_DENIED")
+    assert refused(stranger.run("users", "list"), "permission users.read").endswith("_DENIED)")

@@ -53,7 +53,7 @@ def nobody() -> str:
 def test_a_wrong_password_signs_nobody_in(stranger: Terminal, server: ServerProcess) -> None:
     result = stranger.run("login", server.viewer.email, "--password-stdin", typed="wrong horse\n")
     line = failure(result, 1)
-    assert "LOGIN_FAILED" in line
+    assert line.endswith("(LOGIN_FAILED)")
     assert "wrong horse" not in line
     assert not stranger.credentials.exists()
 
@@ -212,8 +212,10 @@ def test_a_server_that_is_away_is_named(terminal: Terminal, nobody: str) -> None
     file = saved(terminal)
     file["logins"][nobody] = file["logins"][terminal.target]
     terminal.credentials.write_text(json.dumps(file))
+    login = ("login", "a@example.com", "--password-stdin")
+    assert "does not speak TLS" in failure(terminal.run(*login, "--tls", typed="x\n"), 1)
     for result in (
-        terminal.run("login", "a@example.com", "--password-stdin", "--target", nobody, typed="x\n"),
+        terminal.run(*login, "--target", nobody, typed="x\n"),
         terminal.run("chat", "--target", nobody, typed="hello\n"),
         terminal.run("ask", "hello", "--target", nobody),
     ):
@@ -243,7 +245,7 @@ def test_a_file_that_cannot_be_written_is_named(stranger: Terminal, server: Serv
 
 
 def test_wrong_usage_is_one_line(stranger: Terminal) -> None:
-    assert "interview films --help" in failure(stranger.run("films"), 2)
+    assert "name a command; see: interview films --help" in failure(stranger.run("films"), 2)
     assert "--nope" in failure(stranger.run("whoami", "--nope"), 2)
     assert "HOST:PORT" in failure(stranger.run("whoami", "--target", "nonsense"), 2)
 

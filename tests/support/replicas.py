@@ -18,6 +18,7 @@ from tests.support.server_process import (
     account_of,
     environment_for,
     free_port,
+    unmeasured,
 )
 
 AGENT = "interview.agent.v1.AgentService"
@@ -40,7 +41,7 @@ class Replica:
         self.port = free_port()
         self._folder = folder
         own = {"PORT": str(self.port), **UNLIMITED}
-        self._environment = environment_for(folder, {**own, **settings})
+        self._environment = unmeasured(environment_for(folder, {**own, **settings}))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
