@@ -143,6 +143,14 @@ class ChatSession:
             if kind_of(event) in TERMINAL:
                 return
 
+    async def rest(self) -> None:
+        """Wait for the stream's end while no turn runs. Raises InterviewError if it ends badly.
+
+        What comes meanwhile is kept as `turn` does it. Giving up the wait loses nothing.
+        """
+        while (event := await self._reader.next()) is not None:
+            self._hold(event)
+
     def _held_event(self, turn_id: str) -> ChatResponse | None:
         for event in self._held:
             if event.turn_id == turn_id:
@@ -157,10 +165,13 @@ class ChatSession:
                 raise _rejection(rejected.status)
             if event.turn_id == turn_id:
                 return event
-            # Heartbeats and the like belong to the stream and mean nothing later.
-            if event.turn_id or rejected is not None:
-                self._held.append(event)
+            self._hold(event)
         raise StreamEnded("the stream has ended before the turn")
+
+    def _hold(self, event: ChatResponse) -> None:
+        # Heartbeats and the like belong to the stream and mean nothing later.
+        if event.turn_id or event.frame_rejected is not None:
+            self._held.append(event)
 
     def _notice(self, event: ChatResponse) -> None:
         """Look at an event before the consumer does."""

@@ -56,6 +56,7 @@ class InterviewClient:
             health_service=health_service,
             options=channel_options,
         )
+        self._by_key = api_key is not None
         self._auth = Authenticator(self.channel, token_store or MemoryTokenStore(), clock)
         source = self._auth.token if api_key is None else ApiKeySource(api_key)
         self._calls = Calls(self.channel, source)
@@ -99,7 +100,12 @@ class InterviewClient:
         """Open a login session. Raises LoginFailed, LoginThrottled.
 
         `scopes` are the permissions to which the session is limited, none: all of the user's.
+        A client with an `api_key` cannot sign in: RuntimeError.
         """
+        if self._by_key:
+            raise RuntimeError(
+                "this client calls with an API key; make one without `api_key` to sign in"
+            )
         return await self._auth.sign_in(email, password, device_label, scopes=scopes)
 
     async def sign_out(self, *, all_sessions: bool = False) -> None:

@@ -70,7 +70,7 @@ def login(  # noqa: PLR0913, PLR0917  # the options of the command
 
 
 def logout(target: Target = "", config: Config = None, everywhere: AllSessions = False) -> None:
-    """Sign out and forget the credentials."""
+    """Sign out and forget the credentials. An API key in INTERVIEW_API_KEY plays no part."""
     connection = Connection(target, config)
 
     async def sign_out() -> None:
@@ -103,7 +103,10 @@ def passwd(
         typer.Option("--password-stdin", help="Read the old and the new password, a line each."),
     ] = False,
 ) -> None:
-    """Change your password; on other devices you are signed out."""
+    """Change your password; on other devices you are signed out.
+
+    It is the password of who signed in here; an API key in INTERVIEW_API_KEY plays no part.
+    """
     connection = Connection(target, config)
     if password_stdin:
         current, new = _read_password(), _read_password()

@@ -90,8 +90,11 @@ def chat(
         transcript.end_line()
         note(text)
 
-    conversation = Conversation(connection, session, notice)
     interactive = sys.stdin.isatty()
+    keyboard = Keyboard(output) if interactive else None
+    # From a pipe that can wait for the end of the messages.
+    at_rest = keyboard.interject if keyboard else _ignored
+    conversation = Conversation(connection, session, notice, at_rest)
     with Background() as background:
         try:
             background.run(conversation.open())
@@ -100,8 +103,8 @@ def chat(
             if session:
                 shown = transcript if interactive or json else None
                 background.run(_go_through(conversation, shown))
-            if interactive:
-                keyboard = Keyboard(output)
+            background.run(conversation.rest())
+            if keyboard:
                 return Dialogue(background, conversation, transcript, keyboard, output).run()
             return Script(background, conversation, transcript).run(sys.stdin)
         finally:
@@ -112,6 +115,10 @@ def _transcript(output: Output, connection: Connection, *, show_tools: bool) -> 
     if output.is_json:
         return JsonTranscript(output, connection.target)
     return TextTranscript(output, connection.target, show_tools=show_tools)
+
+
+def _ignored(text: str) -> None:
+    del text
 
 
 async def _go_through(conversation: Conversation, transcript: Transcript | None) -> None:

@@ -78,6 +78,12 @@ class Connection:
         """
         return self._asked or self.file.read().current or DEFAULT_TARGET
 
+    def explained(self, error: InterviewError) -> Failure:
+        """Return a call that failed, made by a client of `client`, as a line."""
+        if isinstance(error, Unauthenticated) and os.environ.get(API_KEY, ""):
+            return _key_refused(error)
+        return explained(error, self.target)
+
     @asynccontextmanager
     async def client(self, *, by_session: bool = False) -> AsyncIterator[InterviewClient]:
         """Yield a client that may call; its errors come out as Failure.
@@ -128,9 +134,18 @@ async def _client(
     except Unauthenticated as error:
         if api_key is None:
             raise explained(error, target) from error
-        raise Failure(f"the API key in {API_KEY} is refused: {error.message}") from error
+        raise _key_refused(error) from error
     except InterviewError as error:
         raise explained(error, target) from error
+
+
+def _key_refused(error: Unauthenticated) -> Failure:
+    # What the server advises behind the semicolon is for those who sign in.
+    why = error.message.partition(";")[0]
+    return Failure(
+        f"the API key in {API_KEY} is refused: {why} ({error.reason or error.code.name});"
+        " put another one there, or unset it to call as who signed in"
+    )
 
 
 async def _credentials(tls: Tls | None) -> grpc.ChannelCredentials | bool:

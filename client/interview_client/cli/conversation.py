@@ -6,30 +6,51 @@ from contextlib import AsyncExitStack, aclosing
 
 from interview_client.chat import ChatSession
 from interview_client.client import InterviewClient
-from interview_client.errors import Cancelled, InterviewError, TokenExpired, Unavailable
+from interview_client.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InterviewError,
+    TokenExpired,
+    Unavailable,
+)
 from interview_client.messages import Agent, ChatResponse, SessionReady
 
 from .connection import Connection
-from .failures import explained
+from .failures import Failure
 
 RESUME_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 """Seconds before each attempt to come back: a server that restarts is away for some."""
 
 _STREAM_LOST = (Cancelled, TokenExpired, Unavailable)
 """How a stream ends that another one may go on from."""
+_NEXT_TURN_RESUMES = (*_STREAM_LOST, DeadlineExceeded)
+"""Ends that need not be told while nothing is asked: the stream was lost, or had its time."""
 
 
 class Conversation:
     """One session: sends messages, yields their events, comes back when the stream is lost.
 
     `session` is a session to go on with, "" for a new one; `notice` is told what the person
-    should know. All errors come out as Failure.
+    should know, `at_rest` that the server ended the chat while no turn ran. All errors come out
+    as Failure.
     """
 
-    def __init__(self, connection: Connection, session: str, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        session: str,
+        notice: Callable[[str], None],
+        at_rest: Callable[[str], None],
+    ) -> None:
         self._connection = connection
         self._asked = session
         self._notice = notice
+        self._at_rest = at_rest
+        self._rest: asyncio.Task[None] | None = None
+        self._closed = False
+        self._told: InterviewError | None = None
+        self.over: Failure | None = None
+        """Why the server ended the chat since the last turn, where it cannot be gone on with."""
         self._client_stack = AsyncExitStack()
         self._stream_stack = AsyncExitStack()
         self._client: InterviewClient
@@ -52,15 +73,16 @@ class Conversation:
 
     async def open(self) -> None:
         """Connect and open the session. Raises Failure."""
-        target = self._connection.target
         self._client = await self._client_stack.enter_async_context(self._connection.client())
         try:
             await self._open_stream((self._asked, 0) if self._asked else None)
         except InterviewError as error:
-            raise explained(error, target) from error
+            raise self._connection.explained(error) from error
 
     async def close(self) -> None:
         """End the stream and the connection."""
+        self._closed = True
+        await self._stop_rest()
         await self._stream_stack.aclose()
         await self._client_stack.aclose()
 
@@ -72,16 +94,28 @@ class Conversation:
                     return
                 yield event
         except InterviewError as error:
-            raise explained(error, self._connection.target) from error
+            raise self._connection.explained(error) from error
+
+    async def rest(self) -> None:
+        """Watch the stream from now on to the next turn."""
+        await self._stop_rest()
+        # A turn that is given up may end after the conversation.
+        if not self._closed:
+            self._rest = asyncio.create_task(self._wait_for_end())
 
     async def turn(self, text: str, turn_id: str) -> AsyncGenerator[ChatResponse, None]:
-        """Send the message and yield its turn's events. Raises Failure."""
+        """Send the message and yield its turn's events, then rest. Raises Failure."""
+        await self._stop_rest()
+        self.over = None
         try:
             async with aclosing(self._turn(text, turn_id)) as events:
                 async for event in events:
                     yield event
         except InterviewError as error:
-            raise explained(error, self._connection.target) from error
+            self._told = error
+            raise self._connection.explained(error) from error
+        finally:
+            await self.rest()
 
     async def cancel(self, turn_id: str) -> None:
         """Ask for the turn's end. Without a stream there is nothing to end."""
@@ -103,6 +137,24 @@ class Conversation:
             async with aclosing(self._chat.turn(text, turn_id)) as events:
                 async for event in events:
                     yield event
+
+    async def _wait_for_end(self) -> None:
+        try:
+            await self._chat.rest()
+        except _NEXT_TURN_RESUMES:
+            return
+        except InterviewError as error:
+            # Each read of a stream that has ended raises the same again.
+            if error is not self._told:
+                self._told = error
+                why = f"{error.message} ({error.reason or error.code.name})"
+                self.over = Failure(f"the server ended the chat: {why}")
+                self._at_rest(str(self.over))
+
+    async def _stop_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            await asyncio.wait([self._rest])
 
     async def _resume(self, why: str) -> None:
         self._notice(f"{why}; resuming {self.session}")

@@ -144,7 +144,10 @@ class Script:
         self._transcript = transcript
 
     def run(self, lines: Iterable[str]) -> int:
-        """Have every line answered; return the exit code, 1 where an answer failed."""
+        """Have every line answered; return the exit code.
+
+        It is 1 where an answer failed, or where the server has ended the chat since the last one.
+        """
         code = 0
         for line in lines:
             if not (text := line.strip()):
@@ -157,6 +160,9 @@ class Script:
                 self._transcript.end_line()
                 note(f"error: {failure}")
                 code = FAILED
+        if over := self._conversation.over:
+            note(f"error: {over}")
+            code = FAILED
         return code
 
 

@@ -101,7 +101,9 @@ def _credentials_refused(error: InterviewError) -> bool:
 
 def _advice(error: InterviewError) -> str:
     if error.retry_delay is not None:
-        return f"try again in {math.ceil(error.retry_delay.total_seconds())} s"
+        seconds = math.ceil(error.retry_delay.total_seconds())
+        # Many texts say it already, but none of them says for how long.
+        return f"wait {seconds} s" if "try again" in error.message else f"try again in {seconds} s"
     if hint := _HINTS.get(error.reason):
         return hint(error)
     if error.code.name in {"INTERNAL", "UNKNOWN"} and error.request_id:
@@ -125,7 +127,5 @@ _HINTS: Mapping[str, Hint] = {
     "ORDER_BY_INVALID": _allowed_fields,
     "RESOURCE_NOT_FOUND": _not_found,
     "STEP_UP_REQUIRED": lambda _: "run: interview login",
-    "LOGIN_FAILED": lambda _: "check e-mail and password",
-    "PERMISSION_DENIED": lambda _: "an administrator grants it",
     "SESSION_ATTACHED_ELSEWHERE": lambda _: "another terminal has this chat open",
 }

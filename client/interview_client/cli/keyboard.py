@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 
-from .output import Output
+from .output import Output, note
 
 PROMPT = "> "
 
@@ -21,7 +21,18 @@ class Keyboard:
         self._output = output
         self._waiting: deque[str] = deque()
         self._ended = False
+        self._prompted = False
         self._done, self._wake = os.pipe()
+
+    def interject(self, text: str) -> None:
+        """Tell something from another thread, on a line of its own; the prompt comes again."""
+        prompted = self._prompted and sys.stderr.isatty()
+        if prompted:
+            sys.stderr.write("\n")
+        note(text)
+        if prompted:
+            sys.stderr.write(PROMPT)
+            sys.stderr.flush()
 
     def line(self) -> str:
         """Return the next line. Raises EOFError (Ctrl-D), KeyboardInterrupt (Ctrl-C)."""
@@ -31,11 +42,11 @@ class Keyboard:
             return line
         if self._ended:
             raise EOFError
-        if sys.stdout.isatty():
-            return input(PROMPT)
-        sys.stderr.write(PROMPT)
-        sys.stderr.flush()
-        return input()
+        self._prompted = True
+        try:
+            return self._prompt()
+        finally:
+            self._prompted = False
 
     def follow(self, work: Future[None]) -> None:
         """Let the end of this work end `line_during`."""
@@ -54,6 +65,13 @@ class Keyboard:
         data = os.read(sys.stdin.fileno(), 65536)
         self._ended = not data
         return data.decode(errors="replace").strip()
+
+    def _prompt(self) -> str:
+        if sys.stdout.isatty():
+            return input(PROMPT)
+        sys.stderr.write(PROMPT)
+        sys.stderr.flush()
+        return input()
 
     def keep(self, line: str) -> None:
         """Return this line from `line` later."""

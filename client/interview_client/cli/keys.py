@@ -10,13 +10,14 @@ import typer
 from interview_client.client import InterviewClient
 from interview_client.messages import ApiKey
 
+from .addresses import user_called
 from .connection import Connection
 from .failures import USAGE, Failure
 from .options import Config, Json, Target
 from .output import Column, Output, note
 from .sessions import moment
 
-keys = typer.Typer(help="Make, list and end API keys for programs.", no_args_is_help=True)
+keys = typer.Typer(help="Make, list and end API keys for programs.", invoke_without_command=True)
 
 _KEY: tuple[Column[ApiKey], ...] = (
     Column("key", lambda key: key.name.rpartition("/")[2]),
@@ -28,12 +29,24 @@ _KEY: tuple[Column[ApiKey], ...] = (
     Column("ends", lambda key: moment(key.expire_time) or "never"),
 )
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d")
+_MOST_DAYS = 36_500
 
-User = Annotated[str, typer.Option("--user", help="Whose: users/ID. [default: your own]")]
+User = Annotated[
+    str, typer.Option("--user", help="Whose: users/ID or an e-mail address. [default: your own]")
+]
 Scopes = Annotated[
     list[str] | None,
     typer.Option("--scope", help="Limit to a permission, as films.read; may be repeated."),
 ]
+
+
+@keys.callback()
+def start(
+    context: typer.Context, target: Target = "", config: Config = None, json: Json = False
+) -> None:
+    """Make and end API keys for programs; without a command, list your own."""
+    if context.invoked_subcommand is None:
+        list_keys("", target, config, json)
 
 
 @keys.command("list")
@@ -55,7 +68,7 @@ def list_keys(
 def create(  # the options of the command
     name: Annotated[str, typer.Argument(help='What it is for, as "nightly import".')],
     scope: Scopes = None,
-    expires: Annotated[str, typer.Option(help="After how many days it ends, as 90d.")] = "",
+    expires: Annotated[str, typer.Option(help="After how many days it ends: 1d to 36500d.")] = "",
     user: User = "",
     target: Target = "",
     config: Config = None,
@@ -100,7 +113,7 @@ def delete(
 
 async def _owner(client: InterviewClient, user: str) -> str:
     if user:
-        return user if "/" in user else f"users/{user}"
+        return await user_called(client, user)
     principal = await client.get_current_principal()
     return principal.user.name if principal.user else ""
 
@@ -109,6 +122,6 @@ def _expiry(text: str) -> datetime | None:
     if not text:
         return None
     days = _DAYS.fullmatch(text)
-    if days is None:
-        raise Failure(f"--expires must be a number of days, as 90d, not {text}", USAGE)
+    if days is None or int(days[1]) > _MOST_DAYS:
+        raise Failure(f"--expires must be a number of days, 1d to {_MOST_DAYS}d, not {text}", USAGE)
     return datetime.now(UTC) + timedelta(days=int(days[1]))

@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
+from interview_client.client import InterviewClient
+from interview_client.messages import Role as RoleMessage
 from interview_client.messages import User, UserState
 from interview_client.users import Users
 
+from .addresses import user_called
 from .connection import Connection
 from .options import Config, Everything, Json, Limit, Target
 from .output import Column, Output, page_size
 from .sessions import moment
 
-users = typer.Typer(help="See and change users, if you may.", no_args_is_help=True)
+users = typer.Typer(help="See and change users, if you may.", invoke_without_command=True)
 
 
 def _state(user: User) -> str:
@@ -40,12 +43,30 @@ _DETAILS: tuple[Column[User], ...] = (
     Column("deleted", lambda user: moment(user.delete_time)),
     Column("gone for good", lambda user: moment(user.purge_time)),
 )
+_ROLE: tuple[Column[RoleMessage], ...] = (
+    Column("role", lambda role: role.name.removeprefix("roles/")),
+    Column("called", lambda role: role.display_name),
+    Column("permissions", lambda role: ", ".join(role.permissions)),
+)
 
-Name = Annotated[str, typer.Argument(metavar="USER", help="users/ID, or only its ID.")]
-Role = Annotated[str, typer.Argument(metavar="ROLE", help="As viewer or admin.")]
+Name = Annotated[
+    str, typer.Argument(metavar="USER", help="users/ID, only its ID, or the e-mail address.")
+]
+Role = Annotated[
+    str, typer.Argument(metavar="ROLE", help="As viewer or admin; see: interview users roles.")
+]
 Roles = Annotated[
     list[str] | None, typer.Option("--role", help="As viewer; may be given repeatedly.")
 ]
+
+
+@users.callback()
+def start(
+    context: typer.Context, target: Target = "", config: Config = None, json: Json = False
+) -> None:
+    """See and change users, if you may; without a command, list them."""
+    if context.invoked_subcommand is None:
+        list_users(target=target, config=config, json=json)
 
 
 @users.command("list")
@@ -80,7 +101,7 @@ def list_users(  # the options of the command
 @users.command()
 def show(user: Name, target: Target = "", config: Config = None, json: Json = False) -> None:
     """Show everything about a user."""
-    _run(lambda calls: calls.get_user(user), target, config, json=json)
+    _named(lambda calls, name: calls.get_user(name), user, target, config, json=json)
 
 
 @users.command()
@@ -99,7 +120,7 @@ def create(  # the options of the command
     """Create a user. Without a password the user cannot sign in yet."""
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else ""
     _run(
-        lambda calls: calls.create_user(
+        lambda client: client.users.create_user(
             User(email=email, display_name=name),
             user_id=user_id,
             initial_password=password,
@@ -120,25 +141,27 @@ def suspend(
     json: Json = False,
 ) -> None:
     """Bar a user and end all that it does."""
-    _run(lambda calls: calls.suspend_user(user, reason=reason), target, config, json=json)
+    _named(
+        lambda calls, name: calls.suspend_user(name, reason=reason), user, target, config, json=json
+    )
 
 
 @users.command()
 def reactivate(user: Name, target: Target = "", config: Config = None, json: Json = False) -> None:
     """Let a suspended user sign in again."""
-    _run(lambda calls: calls.reactivate_user(user), target, config, json=json)
+    _named(lambda calls, name: calls.reactivate_user(name), user, target, config, json=json)
 
 
 @users.command()
 def delete(user: Name, target: Target = "", config: Config = None, json: Json = False) -> None:
     """Delete a user; for 30 days that can be undone."""
-    _run(lambda calls: calls.delete_user(user), target, config, json=json)
+    _named(lambda calls, name: calls.delete_user(name), user, target, config, json=json)
 
 
 @users.command()
 def undelete(user: Name, target: Target = "", config: Config = None, json: Json = False) -> None:
     """Take a deletion back."""
-    _run(lambda calls: calls.undelete_user(user), target, config, json=json)
+    _named(lambda calls, name: calls.undelete_user(name), user, target, config, json=json)
 
 
 @users.command()
@@ -146,7 +169,7 @@ def grant(
     user: Name, role: Role, target: Target = "", config: Config = None, json: Json = False
 ) -> None:
     """Give a user a role."""
-    _run(lambda calls: calls.grant_role(user, role), target, config, json=json)
+    _named(lambda calls, name: calls.grant_role(name, role), user, target, config, json=json)
 
 
 @users.command()
@@ -154,18 +177,46 @@ def revoke(
     user: Name, role: Role, target: Target = "", config: Config = None, json: Json = False
 ) -> None:
     """Take a role from a user."""
-    _run(lambda calls: calls.revoke_role(user, role), target, config, json=json)
+    _named(lambda calls, name: calls.revoke_role(name, role), user, target, config, json=json)
+
+
+@users.command()
+def roles(target: Target = "", config: Config = None, json: Json = False) -> None:
+    """List the roles and what they permit."""
+    connection = Connection(target, config)
+
+    async def show() -> None:
+        async with connection.client() as client:
+            await Output(json=json).items(client.users.list_roles(), _ROLE)
+
+    asyncio.run(show())
+
+
+def _named(
+    call: Callable[[Users, str], Awaitable[User]],
+    user: str,
+    target: str,
+    config: Config,
+    *,
+    json: bool,
+) -> None:
+    """Make a call about the user of this name or address and show the user after it."""
+
+    async def make(client: InterviewClient) -> User:
+        return await call(client.users, await user_called(client, user))
+
+    _run(make, target, config, json=json)
 
 
 def _run(
-    call: Callable[[Users], Awaitable[User]], target: str, config: Config, *, json: bool
+    call: Callable[[InterviewClient], Awaitable[User]], target: str, config: Config, *, json: bool
 ) -> None:
     """Make a call and show the user as it is after that."""
     connection = Connection(target, config)
 
     async def run() -> None:
         async with connection.client() as client:
-            user = await call(client.users)
+            user = await call(client)
         Output(json=json).details(user, _DETAILS)
 
     asyncio.run(run())
