@@ -10,6 +10,7 @@ from uuid import UUID
 
 from server.core.clock import rfc3339
 from server.core.errors import Unauthenticated
+from server.core.principal import CredentialKind
 
 ACTIVE: Final = "active"
 SUSPENDED: Final = "suspended"
@@ -129,10 +130,15 @@ def credential_invalid() -> Unauthenticated:
     return Unauthenticated("the credential is not accepted; sign in again, or send another API key")
 
 
-def token_revoked(revoke_time: datetime) -> Unauthenticated:
-    """Return the answer to a token whose login session was ended."""
+def token_revoked(
+    revoke_time: datetime, kind: CredentialKind = CredentialKind.ACCESS_TOKEN
+) -> Unauthenticated:
+    """Return the answer to a token whose login session was ended, or to a key that was."""
+    text = "the login session has ended; sign in again"
+    if kind is CredentialKind.API_KEY:
+        text = "the API key has ended; use another one"
     return Unauthenticated(
-        "the login session has ended; sign in again",
+        text,
         reason="TOKEN_REVOKED",
         metadata={"revoked_at": rfc3339(revoke_time)},
     )

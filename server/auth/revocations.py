@@ -118,12 +118,12 @@ class Revocations:
         """
         end = self._sessions.get(principal.session_id)
         if end is not None:
-            return token_revoked(end.time)
+            return token_revoked(end.time, principal.kind)
         change = self._users.get(principal.user_id)
         known = principal.roles_time
         # Who was let in again in another process has a token that knows of more than we do.
         if change is not None and not change.active and (known is None or known <= change.time):
-            return token_revoked(change.time)
+            return token_revoked(change.time, principal.kind)
         return None
 
     def outdated(self, principal: Principal) -> Unauthenticated | None:
