@@ -27,7 +27,8 @@ class User:
     """Who signs in. `email` is case-folded, `roles` are in alphabetical order.
 
     `state` is ACTIVE, SUSPENDED or DELETED; with the last, `delete_time` and `purge_time` are set.
-    `revision` counts changes, from 1; a sign-in is none.
+    `revision` counts changes, from 1; a sign-in is none. Who has no password cannot sign in, and
+    `password_change_time` means nothing.
     """
 
     user_id: UUID
@@ -46,6 +47,7 @@ class User:
     delete_time: datetime | None = None
     purge_time: datetime | None = None
     revision: int = 1
+    has_password: bool = True
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ def user_of(row: Row[Any]) -> User:
         delete_time=row.delete_time,
         purge_time=row.purge_time,
         revision=row.revision,
+        has_password=bool(row.has_password),
     )
 
 

@@ -155,7 +155,9 @@ class UserChanges:
         new_hash = await self._passwords.hash(password, context=(user.email, user.display_name))
 
         def decide(present: Present, now: datetime) -> User:
-            return revised(replace(alive(present.user), password_change_time=now), now)
+            return revised(
+                replace(alive(present.user), password_change_time=now, has_password=True), now
+            )
 
         return await self._changed.change(Target(user.name), decide, record, new_hash=new_hash)
 
@@ -174,6 +176,7 @@ class UserChanges:
             chosen_id=new.chosen_id,
             customer_id=new.customer_id,
             staff_id=new.staff_id,
+            has_password=bool(new.password),
         )
 
     async def _hash(self, new: NewUser) -> str:

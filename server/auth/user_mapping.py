@@ -27,7 +27,7 @@ def user_message(user: User) -> resources.User:
         create_time=timestamp(user.create_time),
         update_time=timestamp(user.update_time),
         last_login_time=timestamp(user.last_login_time) if user.last_login_time else None,
-        password_change_time=timestamp(user.password_change_time),
+        password_change_time=(timestamp(user.password_change_time) if user.has_password else None),
         delete_time=timestamp(user.delete_time) if user.delete_time else None,
         purge_time=timestamp(user.purge_time) if user.purge_time else None,
         etag=user.etag,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, insert, literal, select
 
 from server.auth.models import AppUser, AppUserRole
 from server.database.names import named
@@ -30,6 +30,7 @@ USER: Final = (
     AppUser.delete_time,
     AppUser.purge_time,
     AppUser.revision,
+    (AppUser.password_hash != literal("")).label("has_password"),
 )
 
 ACCOUNT = named(

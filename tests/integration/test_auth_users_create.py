@@ -116,6 +116,7 @@ async def test_output_only_fields_and_the_name_are_passed_over(desk: Desk) -> No
 async def test_a_user_without_a_password_cannot_sign_in(desk: Desk) -> None:
     """ASVS 6.4.1: no default password."""
     created = await desk.create(initial_password="")
+    assert not created.HasField("password_change_time")
     assert (await refused(desk.sign_in(created))).reason == "LOGIN_FAILED"
     assert not [
         line for line in desk.running.lines if "unusable" in str(line.kwargs.get("event", ""))

@@ -108,7 +108,7 @@ class User(_message.Message):
 
     @_builtins.property
     def password_change_time(self) -> _timestamp_pb2.Timestamp:
-        """When the password was last changed."""
+        """When the password was last changed. Unset: there is none, so that the user cannot sign in."""
 
     @_builtins.property
     def delete_time(self) -> _timestamp_pb2.Timestamp:

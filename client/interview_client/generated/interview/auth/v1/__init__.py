@@ -1185,7 +1185,7 @@ class User(betterproto2.Message):
         11, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
     )
     """
-    When the password was last changed.
+    When the password was last changed. Unset: there is none, so that the user cannot sign in.
     """
 
     delete_time: "datetime.datetime | None" = betterproto2.field(
