@@ -12,6 +12,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_keys_are_made_rotated_and_listed_before_there_is_a_database(tmp_path: Path) -> None:
+    """ASVS 13.3.1: keys are made and rotated in their file, and their private part is not shown."""
     # The rules of production demand this file and a database: it must be makeable without.
     settings = {"ENVIRONMENT": "production", "SIGNING_KEYS_FILE": "keys.json"}
     made = run(tmp_path, "keys", "generate", "--algorithm=ES256", **settings)
@@ -43,6 +44,7 @@ def test_without_a_file_the_command_says_how_to_name_one(tmp_path: Path) -> None
 
 
 def test_a_server_whose_keys_cannot_be_read_does_not_start(tmp_path: Path) -> None:
+    """ASVS 13.3.1: there are no keys but those that operators manage."""
     settings = production(tmp_path, f"sqlite:///{tmp_path / 'films.db'}")
     settings["SIGNING_KEYS_FILE"] = str(tmp_path / "none.json")
     assert run(tmp_path, "migrate", **settings).code == 0

@@ -92,6 +92,7 @@ def test_sessions_are_listed_and_ended(
 
 
 def test_a_script_uses_a_key_until_it_is_deleted(stranger: Terminal, newcomer: Account) -> None:
+    """ASVS 7.4.1, 8.2.1: a key does what its scopes allow, and nothing once it is deleted."""
     stranger.sign_in(newcomer)
     secret = done(stranger.run("keys", "create", "nightly", "--scope", "films.read")).strip()
     assert secret.startswith("ik_")
@@ -181,6 +182,7 @@ def test_users_are_changed_by_who_may(
 def test_a_session_can_be_limited_to_some_permissions(
     stranger: Terminal, newcomer: Account
 ) -> None:
+    """ASVS 8.2.1: a session does what its scopes allow, whatever its user may."""
     arguments = ("login", newcomer.email, "--password-stdin", "--scope", "films.read")
     done(stranger.run(*arguments, typed=newcomer.password + "\n"))
     assert "permissions: films.read\n" in done(stranger.run("whoami"))

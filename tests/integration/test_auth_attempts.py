@@ -56,6 +56,7 @@ async def test_a_guess_a_minute_gets_no_further_than_the_hour_allows(
 async def test_who_waits_an_hour_has_every_free_failure_again(
     attempts: Attempts, clock: MovableClock
 ) -> None:
+    """ASVS 6.3.1: the wait ends by itself; nobody is locked out for good."""
     for _ in range(5):
         await fail(attempts)
     clock.now += RECOVERY
@@ -63,6 +64,7 @@ async def test_who_waits_an_hour_has_every_free_failure_again(
 
 
 async def test_a_sign_in_that_works_clears_what_failed_before_it(attempts: Attempts) -> None:
+    """ASVS 6.3.1: an owner's own mistakes do not add up to a lockout."""
     for _ in range(4):
         await fail(attempts)
     await attempts.succeed(await attempts.begin(EMAIL, None, HOME))
@@ -70,6 +72,7 @@ async def test_a_sign_in_that_works_clears_what_failed_before_it(attempts: Attem
 
 
 async def test_what_is_told_of_the_wait_is_true(attempts: Attempts, clock: MovableClock) -> None:
+    """AIP-193: what the message says of the wait is in the details too, and never too short."""
     clock.advance(microseconds=1)
     for _ in range(5):
         await fail(attempts)
@@ -83,6 +86,7 @@ async def test_what_is_told_of_the_wait_is_true(attempts: Attempts, clock: Movab
 
 
 async def test_another_address_and_another_account_are_not_touched(attempts: Attempts) -> None:
+    """ASVS 6.3.1: guesses from one address at one account make nobody else wait."""
     for _ in range(6):
         await wait(attempts)
     assert await wait(attempts) > 0
@@ -91,6 +95,7 @@ async def test_another_address_and_another_account_are_not_touched(attempts: Att
 
 
 async def test_refused_attempts_count_for_nothing(attempts: Attempts, clock: MovableClock) -> None:
+    """ASVS 6.3.1: attempts that are refused make the wait no longer."""
     for _ in range(30):
         await wait(attempts)
     clock.advance(seconds=1)
@@ -119,6 +124,7 @@ async def test_many_addresses_cannot_lock_an_account(
 async def test_an_attack_is_over_soon_after_it_ends(
     attempts: Attempts, clock: MovableClock
 ) -> None:
+    """ASVS 6.3.1: an attack does not lock the account for long after it."""
     for number in range(60):
         await fail(attempts, f"203.0.113.{number}")
     clock.now += RECOVERY / 2
@@ -154,6 +160,7 @@ async def test_an_account_of_ones_own_does_not_clear_an_address(attempts: Attemp
 async def test_an_address_is_known_for_thirty_days(
     database: Database, attempts: Attempts, clock: MovableClock
 ) -> None:
+    """ASVS 6.3.1: who signed in from an address of late is let through while others guess there."""
     user_id = await signed_in(database, clock, HOME)
     for days, known in ((29, True), (2, False)):
         clock.advance(days=days)
@@ -198,6 +205,7 @@ async def test_each_limit_can_be_switched_off(
     ],
 )
 def test_an_address_is_what_one_customer_has(address: str, network: str) -> None:
+    """ASVS 6.3.1: guesses are counted by what one customer has, which is a /64 of IPv6."""
     assert network_of(address) == network
 
 

@@ -119,7 +119,7 @@ async def test_what_means_nothing_any_more_is_forgotten_a_part_at_a_time(
 async def test_counts_that_are_forgotten_while_they_grow_lose_nothing(
     database: Database, attempts: Attempts, clock: MovableClock
 ) -> None:
-    """A count that was taken up again must not be swept away with the old ones."""
+    """ASVS 6.3.1, 15.4.2: a count that was taken up again is not swept away with the old ones."""
     for _ in range(amount(3, 40)):
         await fail(attempts)
         clock.now += RECOVERY

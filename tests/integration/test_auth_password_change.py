@@ -48,6 +48,7 @@ async def test_other_sessions_end_and_ones_own_goes_on(door: Door) -> None:
 
 
 async def test_other_sessions_go_on_where_that_is_wanted(door: Door) -> None:
+    """ASVS 7.4.3: to end the other sessions is an option, which the user may decline."""
     own, other = (await door.login()).tokens, (await door.login()).tokens
     await door.change(own, NEW, keep=True)
     await door.who_am_i(other)
@@ -55,6 +56,7 @@ async def test_other_sessions_go_on_where_that_is_wanted(door: Door) -> None:
 
 
 async def test_sessions_of_other_users_go_on(door: Door) -> None:
+    """ASVS 7.4.3: the sessions that end are those of the user alone."""
     admin = (await door.login(email="admin@example.com")).tokens
     await door.change((await door.login()).tokens, NEW)
     await door.who_am_i(admin)
@@ -105,6 +107,7 @@ async def test_ones_own_address_is_no_password(door: Door) -> None:
 
 
 async def test_who_has_no_credential_or_leaves_fields_empty_is_refused(door: Door) -> None:
+    """ASVS 6.2.3, 7.2.1: a change needs both passwords and a valid token."""
     tokens = (await door.login()).tokens
     told = await refused(door.change(tokens, "", current=""))
     assert told.reason == "VALIDATION_FAILED"
@@ -114,6 +117,7 @@ async def test_who_has_no_credential_or_leaves_fields_empty_is_refused(door: Doo
 
 
 async def test_a_user_who_was_barred_meanwhile_changes_nothing(door: Door) -> None:
+    """ASVS 7.4.2: the token of a suspended user changes no password."""
     tokens = (await door.login()).tokens
     await door.set_fields(state="suspended")
     before = await door.kept()
@@ -211,6 +215,7 @@ async def test_wrong_current_passwords_are_counted_as_at_the_sign_in(guarded: Do
 async def test_a_right_current_password_is_no_failure_whatever_the_new_one_is(
     guarded: Door,
 ) -> None:
+    """ASVS 6.3.1: who knows the password is not throttled for a new one that is refused."""
     tokens = (await guarded.login()).tokens
     for _ in range(4):
         assert (await refused(guarded.change(tokens, "short"))).reason == "PASSWORD_POLICY"

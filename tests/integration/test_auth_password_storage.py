@@ -71,6 +71,7 @@ async def test_hash_of_an_earlier_version_is_replaced_and_nothing_else_changes(
 
 
 async def test_a_wrong_password_replaces_nothing(door: Door) -> None:
+    """ASVS 11.4.2: only the right password has its hash made anew."""
     await door.set_fields(password_hash=BARE)
     before = await door.kept()
     assert (await refused(door.login(PASSWORD + "!"))).reason == "LOGIN_FAILED"
@@ -78,7 +79,7 @@ async def test_a_wrong_password_replaces_nothing(door: Door) -> None:
 
 
 async def test_all_who_sign_in_at_once_with_an_earlier_hash_get_in(door: Door) -> None:
-    """Only one replaces it; the others verified a hash that is gone, and are not refused."""
+    """ASVS 15.4.2: one replaces it; who verified the hash that is gone is not refused."""
     for _ in range(amount(2, 40)):
         await door.set_fields(password_hash=BARE)
         answers = await asyncio.gather(*(door.login() for _ in range(8)))
@@ -90,6 +91,7 @@ async def test_all_who_sign_in_at_once_with_an_earlier_hash_get_in(door: Door) -
 
 
 async def test_a_password_can_be_changed_while_its_hash_is_of_before(door: Door) -> None:
+    """ASVS 6.2.2: also a password that an earlier version stored can be changed."""
     tokens = (await door.login()).tokens
     await door.set_fields(password_hash=BARE)
     await door.change(tokens, "three quiet otters juggle")
@@ -100,6 +102,7 @@ async def test_a_password_can_be_changed_while_its_hash_is_of_before(door: Door)
 async def test_user_without_a_password_cannot_sign_in_and_is_no_alarm(
     door: Door, shared: Running
 ) -> None:
+    """ASVS 6.4.1: who has no password has no default one either."""
     await door.set_fields(password_hash="")
     for password in (PASSWORD, " ", "\x00"):
         assert (await refused(door.login(password))).reason == "LOGIN_FAILED"
@@ -107,6 +110,7 @@ async def test_user_without_a_password_cannot_sign_in_and_is_no_alarm(
 
 
 async def test_a_dearer_hash_is_made_at_the_next_sign_in(running: Running) -> None:
+    """ASVS 11.4.2: the cost of the hash can be raised for passwords that are stored already."""
     async with replica(running, password_cost=5) as door:
         assert "$04$" in (await door.kept()).password_hash
         await door.login()
@@ -140,6 +144,7 @@ async def test_another_secret_leaves_passwords_alone(running: Running) -> None:
 
 
 async def test_pepper_is_made_at_the_first_start_and_kept(tmp_path: Path) -> None:
+    """ASVS 13.3.1: each installation has a pepper of its own, which only its owner can read."""
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")
     made = await with_pepper(settings)
     (pepper,) = made.peppers
@@ -154,6 +159,7 @@ async def test_pepper_is_made_at_the_first_start_and_kept(tmp_path: Path) -> Non
 
 
 async def test_pepper_that_is_set_is_taken_and_nothing_is_kept(tmp_path: Path) -> None:
+    """ASVS 13.3.1: a pepper that operators manage is not written to the disk."""
     settings = Settings(_env_file=None, data_dir=tmp_path / "data", password_pepper=PEPPER)
     assert (await with_pepper(settings)).peppers == (PEPPER.encode(),)
     assert not (tmp_path / "data").exists()
@@ -161,18 +167,21 @@ async def test_pepper_that_is_set_is_taken_and_nothing_is_kept(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["password_pepper", "password_pepper_previous"])
 def test_short_pepper_stops_the_start_without_being_shown(name: str) -> None:
+    """ASVS 11.2.3, 16.2.5: a pepper has at least 32 bytes; the one that is refused is not shown."""
     with pytest.raises(SettingsError) as caught:
         load_settings(_env_file=None, **{name: "a short pepper"})
     assert str(caught.value) == f"{name.upper()}: must have at least 32 bytes"
 
 
 def test_production_demands_a_pepper() -> None:
+    """ASVS 13.3.1: in production the pepper is one that operators manage."""
     chosen = {"environment": "production", "secret_key": "0123456789abcdef" * 4}
     with pytest.raises(SettingsError, match="PASSWORD_PEPPER: must be set in production"):
         load_settings(_env_file=None, **chosen)
 
 
 async def test_of_two_starts_at_once_both_have_the_same_pepper(tmp_path: Path) -> None:
+    """ASVS 15.4.2: of processes that start at once one makes the pepper, and all take it."""
     settings = Settings(_env_file=None, data_dir=tmp_path)
     made = await asyncio.gather(*(with_pepper(settings) for _ in range(8)))
     assert len({one.peppers for one in made}) == 1

@@ -24,6 +24,7 @@ async def house(shared_database: Database) -> SessionHouse:
 
 
 async def test_refresh_gives_new_tokens_and_keeps_the_session(house: SessionHouse) -> None:
+    """ASVS 10.4.5, 8.3.2: each refresh gives another token, with the roles of now."""
     login = await house.login()
     house.clock.advance(minutes=10)
     await house.give_roles(login.user.user_id, "staff", "viewer")
@@ -163,6 +164,7 @@ async def test_repeat_after_an_answer_was_used_is_a_theft(house: SessionHouse) -
 
 
 async def test_an_answer_is_given_anew_only_so_often(house: SessionHouse) -> None:
+    """RFC 9700 4.14.2: repeats are bounded, and each gives a token of its own."""
     login, request_id = await house.login(), uuid4()
     token = login.tokens.refresh_token
     pairs = [await house.refresh(token, request_id) for _ in range(1 + MAX_REPEATS)]
@@ -173,6 +175,7 @@ async def test_an_answer_is_given_anew_only_so_often(house: SessionHouse) -> Non
 
 
 async def test_repeat_after_a_logout_is_told_so(house: SessionHouse) -> None:
+    """ASVS 7.4.1: a repeated refresh does not bring back a session that ended."""
     login, request_id = await house.login(), uuid4()
     await house.refresh(login.tokens.refresh_token, request_id)
     await house.logout(house.principal(login))
@@ -195,6 +198,7 @@ async def test_refresh_of_a_barred_user_is_refused(house: SessionHouse, state: s
 
 
 async def test_refresh_with_what_is_no_token_of_ours(house: SessionHouse) -> None:
+    """ASVS 7.2.1: the server verifies each refresh token that it is shown."""
     await house.login()
     for token in ("", "rt_", "rt_" + "A" * 43, "x" * 512):
         assert await reason_of(house.refresh(token, uuid4())) == "CREDENTIAL_INVALID"
@@ -279,6 +283,7 @@ async def test_race_of_all_answers_of_one_call_has_one_winner(
 
 
 async def test_race_of_refresh_and_logout_leaves_nothing_alive(house: SessionHouse) -> None:
+    """ASVS 7.4.1, 15.4.2: no token outlives a logout that it raced with."""
     for _ in range(5):
         login = await house.login()
         refreshed, _ = await asyncio.gather(
@@ -293,6 +298,7 @@ async def test_race_of_refresh_and_logout_leaves_nothing_alive(house: SessionHou
 
 
 async def test_refresh_that_meets_a_logout_on_its_way_is_refused(house: SessionHouse) -> None:
+    """ASVS 7.4.1, 15.4.2: that the session lives is checked in the step that makes the token."""
     login = await house.login()
     async with house.database.write() as session:
         await session.execute(END_ALL)

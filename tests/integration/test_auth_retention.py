@@ -198,6 +198,7 @@ async def test_purge_takes_all_of_a_user_but_the_audit_trail(house: SessionHouse
 
 
 async def test_processes_that_delete_at_once_delete_each_row_once(house: SessionHouse) -> None:
+    """ASVS 15.4.2: processes that delete at once do not get in the way of each other."""
     for _ in range(30):
         await house.logout(house.principal(await house.login()))
     house.clock.advance(days=30)
@@ -234,6 +235,7 @@ def _failing() -> Delete:
 
 
 async def test_round_that_fails_is_one_warning_and_not_the_end() -> None:
+    """ASVS 16.2.5: a failure is logged by its kind, not by a message with secrets."""
     kept = [Kept("first", AFTER_END, _failing()), _counted([3], "second")]
     made, times, log = retention(kept, MovableClock(), batch=10)
     task = asyncio.create_task(made.run())

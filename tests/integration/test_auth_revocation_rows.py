@@ -112,6 +112,7 @@ class Poll:
 
 
 async def test_what_changed_since(database: Database) -> None:
+    """ASVS 7.4.1, 7.4.2: sessions that ended, deleted keys and barred users are found."""
     now = utc_now().replace(microsecond=123456)
     ended, older, _ = await fill(database, users=1, sessions=3)
     await end(database, ended, now)
@@ -176,7 +177,7 @@ async def test_a_look_is_one_statement_on_three_indexes(database: Database) -> N
 
 
 async def test_an_end_that_is_committed_late_is_found(database: Database) -> None:
-    """Its time is that of its transaction's begin, by the clock of another replica."""
+    """ASVS 7.4.1: its time is that of its transaction's begin, by the clock of another replica."""
     first, second = await fill(database, users=1, sessions=2)
     known = Poll(database)
     await end(database, first, utc_now())
@@ -191,6 +192,7 @@ async def test_an_end_that_is_committed_late_is_found(database: Database) -> Non
 async def test_a_process_that_starts_learns_what_ended_while_a_token_can_live(
     database: Database,
 ) -> None:
+    """ASVS 7.4.1: a restart does not forget the sessions whose tokens are still valid."""
     young, old = await fill(database, users=1, sessions=2)
     await end(database, young, utc_now() - timedelta(minutes=14))
     await end(database, old, utc_now() - timedelta(minutes=20))
@@ -218,6 +220,7 @@ async def parted(
 async def test_the_poll_outlives_an_outage_and_misses_nothing(
     parted: tuple[Database, Database, Proxy],
 ) -> None:
+    """ASVS 7.4.1: a session that ended during an outage is known as ended after it."""
     direct, through, proxy = parted
     before, during = await fill(direct, users=1, sessions=2)
     known = Poll(through, interval=0.05)

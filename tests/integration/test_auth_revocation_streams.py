@@ -121,7 +121,7 @@ async def test_a_sign_out_is_known_elsewhere(
 async def test_a_chat_that_was_ended_is_resumed_after_a_new_sign_in(
     here: Running, there: Running, model: FakeOpenAI
 ) -> None:
-    """Its running turn is stored as cancelled: nothing of it is lost."""
+    """ASVS 7.4.1: its running turn ends too, and is stored as cancelled: nothing of it is lost."""
     mine = await Login.at(here)
     chat = await opened(mine, there)
     model.script(WORKING)
@@ -184,6 +184,7 @@ def refresh(credential: str) -> chat_pb2.RefreshCredentialFrame:
 async def test_a_renewal_by_who_may_chat_no_more_ends_the_chat(
     here: Running, there: Running, model: FakeOpenAI
 ) -> None:
+    """ASVS 8.3.2: a permission that was taken away ends the chat that needs it."""
     mine = await Login.at(here)
     chat = await opened(mine, there)
     model.script(WORKING)
@@ -230,6 +231,7 @@ async def _asked(call: Any) -> Problem:
 
 
 async def test_a_sign_out_everywhere_ends_the_chats_of_every_session(alone: Running) -> None:
+    """ASVS 7.4.1, 7.5.2: users end all of their sessions, with the chats that are open."""
     first, second = await Login.at(alone), await Login.at(alone)
     chats = [await opened(login, alone) for login in (first, second)]
     await first.logout(alone, everywhere=True)
@@ -239,7 +241,7 @@ async def test_a_sign_out_everywhere_ends_the_chats_of_every_session(alone: Runn
 
 
 async def test_a_chat_goes_on_by_the_session_that_renewed_it(alone: Running) -> None:
-    """The first session may end: the stream is the second one's by then."""
+    """ASVS 7.4.1: the first session may end: the stream is the second one's by then."""
     first, second = await Login.at(alone), await Login.at(alone)
     chat = await opened(first, alone)
     await chat.send("new", refresh_credential=refresh(second.token))

@@ -189,6 +189,7 @@ async def test_permissions_are_told_as_calls_are_decided(
 async def test_what_is_told_of_every_permission_is_what_the_role_grants(
     server: Running, credentials: Mapping[str, Metadata]
 ) -> None:
+    """ASVS 8.2.1: a role has the permissions that its table names, and no others."""
     for role, permissions in ROLES.items():
         everybodys = sorted({name for name in PERMISSIONS if not name.endswith(".own")})
         told = await _granted(server, credentials[role], *everybodys)
@@ -198,7 +199,7 @@ async def test_what_is_told_of_every_permission_is_what_the_role_grants(
 async def test_a_permission_that_there_is_not_is_named_by_its_place(
     server: Running, credentials: Mapping[str, Metadata]
 ) -> None:
-    """A misspelt name must not look like a permission that the caller lacks."""
+    """ASVS 2.2.1: a misspelt name must not look like a permission that the caller lacks."""
     wrong = ["films.read", "films.paint", "films.read.own.own", "", "films.read"]
     for number, name in enumerate(wrong[1:4], start=1):
         request = auth_service_pb2.TestPermissionsRequest(

@@ -136,7 +136,7 @@ async def test_below_oneself_what_is_not_there_looks_like_somebody_elses(
 
 
 async def test_who_may_see_everybody_sees_everybody(shared: Running) -> None:
-    """The rule of owners is a relaxation: it takes nothing from who has the permission itself."""
+    """ASVS 8.2.2: the rule of owners takes nothing from who has the permission itself."""
     theirs = await _names(await _somebody(shared))
     metadata = (await _somebody(shared, "admin")).metadata
     for method in OWNED:

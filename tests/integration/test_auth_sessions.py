@@ -50,6 +50,7 @@ async def test_logout_of_all_ends_every_session_of_the_user(house: SessionHouse)
 
 
 async def test_api_key_signs_out_only_sessions(house: SessionHouse) -> None:
+    """ASVS 7.4.1: signing out by a key ends sessions where all of them are meant."""
     login = await house.login()
     key = replace(house.principal(login), kind=CredentialKind.API_KEY, session_id=uuid4())
     await house.logout(key)
@@ -60,6 +61,7 @@ async def test_api_key_signs_out_only_sessions(house: SessionHouse) -> None:
 
 
 async def test_api_key_of_a_barred_user_is_nobody(house: SessionHouse) -> None:
+    """ASVS 7.4.2: the key of a suspended user is refused."""
     login = await house.login()
     key = replace(house.principal(login), kind=CredentialKind.API_KEY, session_id=uuid4())
     assert (await house.sessions.current(key)).user_id == login.user.user_id
@@ -70,6 +72,7 @@ async def test_api_key_of_a_barred_user_is_nobody(house: SessionHouse) -> None:
 
 
 async def test_session_that_ended_elsewhere_is_found_out_by_current(house: SessionHouse) -> None:
+    """ASVS 7.4.1: a valid token of a session that another process ended is refused."""
     login = await house.login()
     principal = house.principal(login)
     async with house.database.write() as session:
@@ -81,6 +84,7 @@ async def test_session_that_ended_elsewhere_is_found_out_by_current(house: Sessi
 
 
 async def test_principal_of_another_users_session_is_nobody(house: SessionHouse) -> None:
+    """RFC 8725 3.8: the subject of a token must be the user of its session."""
     ann, bob = await house.login(), await house.login(await house.add_user())
     token, _ = house.tokens.issue(ann.user.user_id, bob.session.session_id, (), house.clock.now)
     current = house.sessions.current(house.tokens.verify(token))
@@ -130,6 +134,7 @@ async def test_pages_have_each_session_once_also_of_one_moment(house: SessionHou
 
 
 async def test_list_of_nobody_is_told_from_an_empty_one(house: SessionHouse) -> None:
+    """AIP-132: the list of a parent that there is not is not an empty list."""
     bob = await house.add_user()
     found = await house.sessions.list_sessions(str(bob.user.user_id), PageRequest(10))
     assert found.rows == []
@@ -173,6 +178,7 @@ async def test_foreign_and_unknown_sessions_are_not_found(house: SessionHouse) -
 
 
 async def test_scopes_are_in_every_token_of_the_session(house: SessionHouse) -> None:
+    """ASVS 8.2.1: no refresh goes beyond the scopes of the session, whatever the roles."""
     login = await house.login(scopes=["films.read"])
     assert house.principal(login).permissions == {"films.read"}
     house.clock.advance(minutes=10)
@@ -182,6 +188,7 @@ async def test_scopes_are_in_every_token_of_the_session(house: SessionHouse) -> 
 
 
 async def test_scopes_add_no_rights(house: SessionHouse) -> None:
+    """ASVS 8.2.1: who asks for more permissions than the roles grant does not get them."""
     login = await house.login(scopes=["films.write", "users.read"])
     assert house.principal(login).permissions <= {"users.read.own"}
 

@@ -145,12 +145,14 @@ async def test_an_administrator_ends_sessions_of_others(owner: Owner, admin: Own
     "name", ["", "users", "films/1", "users/u/loginSessions/1", "users/u/apiKeys/" + "0" * 36]
 )
 async def test_what_is_no_name_is_said_so_to_an_administrator(admin: Owner, name: str) -> None:
+    """ASVS 2.2.1, AIP-122: what is no name of a session is refused."""
     told = await refused(_revoke(admin, name))
     check_row(told, "VALIDATION_FAILED")
     assert told.bad_fields == ["name"]
 
 
 async def test_sizes_of_pages_have_bounds(admin: Owner) -> None:
+    """AIP-158: a negative size is refused."""
     told = await refused(_list(admin, "user/1", page_size=-1))
     check_row(told, "VALIDATION_FAILED")
     assert sorted(told.bad_fields) == ["page_size", "parent"]
@@ -177,6 +179,7 @@ async def test_scopes_limit_a_session(owner: Owner, admin: Owner) -> None:
     ],
 )
 async def test_scopes_that_are_none(owner: Owner, scopes: list[str], field: str) -> None:
+    """ASVS 2.2.1: scopes are known ones, each named once."""
     told = await refused(_login(owner, *scopes))
     check_row(told, "VALIDATION_FAILED")
     assert field in told.bad_fields
@@ -196,6 +199,7 @@ async def test_a_lost_answer_comes_again_by_its_request_id(owner: Owner) -> None
 
 
 async def test_a_request_id_is_a_uuid(owner: Owner) -> None:
+    """AIP-155."""
     login = await _login(owner)
     told = await refused(_refresh(owner, login.tokens.refresh_token, "again"))
     check_row(told, "VALIDATION_FAILED")
@@ -203,6 +207,7 @@ async def test_a_request_id_is_a_uuid(owner: Owner) -> None:
 
 
 async def test_an_api_key_asks_who_it_is_and_ends_sessions(owner: Owner) -> None:
+    """ASVS 7.4.1, 7.5.2: a key ends its owner's sessions where all of them are meant."""
     program = owner.with_key((await owner.create()).secret)
     principal = await program.principal()
     assert (principal.user.name, principal.login_session) == (owner.user, "")

@@ -191,6 +191,7 @@ async def test_the_password_of_ones_own_is_no_easier_to_guess(
 
 
 async def test_neither_log_nor_table_names_who_was_tried(guarded: Running) -> None:
+    """ASVS 16.2.5: the log of failed sign-ins holds neither the address nor the password."""
     await _reasons(guarded.channel, 6)
     assert VIEWER not in repr(guarded.lines)
     assert WRONG not in repr(guarded.lines)

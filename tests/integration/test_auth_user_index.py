@@ -51,6 +51,7 @@ async def test_a_page_by_address_sorts_nobody(database: Database) -> None:
 
 
 def test_every_field_of_the_contract_is_found() -> None:
+    """AIP-160, AIP-132: each field to filter or to order by has its column."""
     fields = user_fields()
     assert {path for path, spec in fields.items() if spec.filterable} == {*USER_COLUMNS.fields}
     for path, spec in fields.items():

@@ -45,6 +45,7 @@ async def desk(shared_url: str, shared_folder: Path, movable: MovableClock) -> A
 
 
 async def test_a_user_is_whole(desk: Desk) -> None:
+    """AIP-131, AIP-132: reading one and listing give the same user."""
     user = next(
         user
         for user in desk.expected()
@@ -65,6 +66,7 @@ async def test_a_user_is_whole(desk: Desk) -> None:
 
 
 async def test_a_deleted_user_is_answered_until_the_purge_is_due(desk: Desk) -> None:
+    """AIP-164."""
     user = desk.first(DELETED)
     found = await desk.call("GetUser", pb.GetUserRequest(name=user.name))
     assert found.state == resources_pb2.USER_STATE_DELETED
@@ -82,6 +84,7 @@ async def test_a_deleted_user_is_answered_until_the_purge_is_due(desk: Desk) -> 
     ["", "users/", "users/-a", "users/A", "users/a b", f"users/{'a' * 64}", "films/1", "users/a/b"],
 )
 async def test_a_name_that_is_none_is_refused(desk: Desk, name: str) -> None:
+    """ASVS 2.2.1, AIP-122."""
     told = await desk.refusal("GetUser", pb.GetUserRequest(name=name))
     assert told.reason == "VALIDATION_FAILED"
     assert [v.field for v in told.by_kind["BadRequest"].field_violations] == ["name"]
@@ -100,6 +103,7 @@ async def test_others_see_themselves_and_nobody_else(desk: Desk) -> None:
 
 
 async def test_everybody_comes_once_by_address(desk: Desk) -> None:
+    """AIP-158."""
     pages = await desk.pages()
     assert [len(page) for page in pages[:-1]] == [50] * (len(pages) - 1)
     emails = [user.email for page in pages for user in page]
@@ -107,6 +111,7 @@ async def test_everybody_comes_once_by_address(desk: Desk) -> None:
 
 
 async def test_deleted_users_come_on_demand(desk: Desk) -> None:
+    """AIP-164: show_deleted."""
     hidden = await desk.names(filter=f"{ONLY} AND state = DELETED")
     assert hidden == []
     shown = await desk.names(filter=ONLY, show_deleted=True, page_size=1000)
@@ -116,11 +121,13 @@ async def test_deleted_users_come_on_demand(desk: Desk) -> None:
 
 @pytest.mark.parametrize("order_by", ORDERS)
 async def test_every_order_has_everybody_once(desk: Desk, order_by: str) -> None:
+    """AIP-132: order_by, over all pages."""
     expected = [user.name for user in ordered(desk.expected(), order_by)]
     assert await desk.names(filter=ONLY, order_by=order_by, page_size=97) == expected
 
 
 async def test_filters_find_whom_they_mean(desk: Desk) -> None:
+    """AIP-160."""
     everybody = desk.expected(show_deleted=True)
     for written, holds in conditions(desk.clock.now).items():
         expected = [user.name for user in everybody if holds(user)]
@@ -132,6 +139,7 @@ async def test_filters_find_whom_they_mean(desk: Desk) -> None:
 
 
 async def test_random_filters_and_orders_find_whom_they_mean(desk: Desk) -> None:
+    """AIP-160, AIP-132: filters and orders together, over all pages."""
     chance = Random(7)  # the same filters in every run
     known = [*conditions(desk.clock.now).items()]
     for _ in range(amount(25, 400)):
@@ -194,6 +202,7 @@ async def test_random_filters_and_orders_find_whom_they_mean(desk: Desk) -> None
 async def test_mistakes_are_told_with_what_could_stand_there(
     desk: Desk, fields: Mapping[str, Any], reason: str, metadata: Mapping[str, str]
 ) -> None:
+    """AIP-160, AIP-193: a filter or order that is wrong is refused, with details."""
     told = await desk.refusal("ListUsers", pb.ListUsersRequest(**fields))
     assert told.reason == reason
     assert metadata.items() <= told.metadata.items()
@@ -211,12 +220,14 @@ async def test_mistakes_are_told_with_what_could_stand_there(
 async def test_arguments_out_of_bounds_are_refused(
     desk: Desk, fields: Mapping[str, Any], field: str
 ) -> None:
+    """ASVS 2.2.1."""
     told = await desk.refusal("ListUsers", pb.ListUsersRequest(**fields))
     assert told.reason == "VALIDATION_FAILED"
     assert [v.field for v in told.by_kind["BadRequest"].field_violations] == [field]
 
 
 async def test_a_page_holds_a_thousand_at_most(desk: Desk) -> None:
+    """AIP-158: a size above the largest is no mistake."""
     request = pb.ListUsersRequest(page_size=2_000, show_deleted=True)
     assert len((await desk.call("ListUsers", request)).users) == len(
         desk.expected(show_deleted=True)
@@ -235,6 +246,7 @@ async def test_a_page_holds_a_thousand_at_most(desk: Desk) -> None:
 async def test_a_page_token_is_bound_to_the_arguments(
     desk: Desk, changed: str, fields: Mapping[str, Any]
 ) -> None:
+    """AIP-158."""
     first = await desk.call("ListUsers", pb.ListUsersRequest(page_size=2))
     request = pb.ListUsersRequest(page_token=first.next_page_token, page_size=3, **fields)
     told = await desk.refusal("ListUsers", request)
@@ -265,6 +277,7 @@ async def test_no_line_of_the_log_holds_an_address(desk: Desk) -> None:
 
 
 async def test_roles_come_with_what_they_permit(desk: Desk) -> None:
+    """AIP-132: all roles, each with its permissions."""
     answer = await desk.call("ListRoles", pb.ListRolesRequest(), desk.viewer)
     assert {role.name: list(role.permissions) for role in answer.roles} == {
         f"roles/{name}": sorted(permissions) for name, permissions in ROLES.items()
@@ -277,6 +290,7 @@ async def test_roles_come_with_what_they_permit(desk: Desk) -> None:
 
 
 async def test_roles_come_in_pages(desk: Desk) -> None:
+    """AIP-158."""
     names: list[str] = []
     sizes: list[int] = []
     token = ""

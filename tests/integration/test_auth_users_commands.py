@@ -60,6 +60,7 @@ async def test_every_command_is_in_the_audit_trail_without_a_principal(running: 
 async def test_what_a_command_may_not_do_or_need_not_do_is_in_the_audit_trail_too(
     running: Running,
 ) -> None:
+    """ASVS 16.3.3: attempts that changed nothing leave a trail too."""
     before = len(await _events(running))
     await _run(running, commands.suspend, email=ADMIN)
     await _run(running, commands.grant, email=ADMIN, role="admin")
@@ -73,6 +74,7 @@ async def test_what_a_command_may_not_do_or_need_not_do_is_in_the_audit_trail_to
 
 
 async def test_commands_act_at_the_server_too(running: Running) -> None:
+    """ASVS 7.4.2: a suspension at the machine ends the sessions at the server."""
     desk = await Desk.open(running)
     made = await desk.create(roles=["roles/viewer"])
     user = await desk.sign_in(made)
@@ -111,6 +113,7 @@ async def test_what_a_command_may_not_do_is_one_line(
 
 
 async def test_a_deleted_user_is_not_changed_by_commands(running: Running) -> None:
+    """AIP-164: who is deleted is undeleted before anything else."""
     desk = await Desk.open(running)
     made = await desk.create()
     await desk.delete(made.name)
@@ -124,6 +127,7 @@ async def test_a_deleted_user_is_not_changed_by_commands(running: Running) -> No
 
 
 async def test_a_new_password_changes_the_etag(running: Running) -> None:
+    """AIP-154."""
     desk = await Desk.open(running)
     made = await desk.create()
     await _run(running, commands.set_password, email=made.email, password="a wholly new passphrase")

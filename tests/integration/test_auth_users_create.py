@@ -43,6 +43,7 @@ def _chosen() -> str:
 
 
 async def test_a_user_is_created_and_signs_in(desk: Desk, movable: MovableClock) -> None:
+    """AIP-133."""
     email = new_email()
     created = await desk.create(
         email.upper(),
@@ -134,6 +135,7 @@ async def test_a_weak_password_creates_nobody(desk: Desk, password: str) -> None
 
 
 async def test_an_address_that_is_taken_is_told_with_who_has_it(desk: Desk) -> None:
+    """AIP-193: the details say which field is taken, and by whom."""
     created = await desk.create()
     told = await refused(desk.create(created.email.upper()))
     check_row(told, "RESOURCE_EXISTS")
@@ -142,6 +144,7 @@ async def test_an_address_that_is_taken_is_told_with_who_has_it(desk: Desk) -> N
 
 
 async def test_an_id_that_is_taken_is_told(desk: Desk) -> None:
+    """AIP-133: an id that is taken is refused."""
     chosen = _chosen()
     await desk.create(user_id=chosen)
     told = await refused(desk.create(user_id=chosen))
@@ -158,6 +161,7 @@ async def test_an_id_that_is_taken_is_told(desk: Desk) -> None:
     ],
 )
 async def test_a_reference_that_leads_nowhere_is_told(desk: Desk, field: str, name: str) -> None:
+    """ASVS 2.2.1: whom a user stands for must exist."""
     email = new_email()
     told = await refused(desk.create(email, user={field: name}))
     check_row(told, "REFERENCE_NOT_FOUND")

@@ -38,6 +38,7 @@ async def test_of_many_with_one_etag_one_wins(roomy: Desk) -> None:
 
 
 async def test_of_many_that_take_one_address_one_gets_it(roomy: Desk) -> None:
+    """ASVS 15.4.2: that an address is free is checked as it is taken."""
     made = [await roomy.create(initial_password="") for _ in range(4)]
     for _ in range(amount(2, 50)):
         email = new_email()
@@ -47,6 +48,7 @@ async def test_of_many_that_take_one_address_one_gets_it(roomy: Desk) -> None:
 
 
 async def test_of_many_that_give_and_take_roles_none_is_lost(roomy: Desk) -> None:
+    """ASVS 15.4.2: changes of one user at the same time all count."""
     made = await roomy.create(initial_password="", roles=["roles/viewer"])
     for _ in range(amount(2, 50)):
         before = await roomy.get(made.name)

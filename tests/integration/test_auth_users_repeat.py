@@ -55,6 +55,7 @@ def _users(email: str) -> Any:
 
 
 async def test_a_repeat_gets_the_first_answer_whatever_has_changed(desk: Desk) -> None:
+    """AIP-155."""
     email, request_id = new_email(), str(uuid4())
     first, replayed = await _answer(desk.CreateUser(_request(email, request_id)))
     assert not replayed
@@ -66,6 +67,7 @@ async def test_a_repeat_gets_the_first_answer_whatever_has_changed(desk: Desk) -
 
 
 async def test_another_request_under_the_same_id_is_told(desk: Desk, movable: MovableClock) -> None:
+    """AIP-155: an id stands for one request alone."""
     request_id = str(uuid4())
     await desk.CreateUser(_request(email := new_email(), request_id))
     movable.advance(minutes=1)
@@ -92,6 +94,7 @@ async def test_a_request_id_counts_for_its_caller_alone(desk: Desk) -> None:
 
 
 async def test_after_a_day_a_request_id_is_new(desk: Desk, movable: MovableClock) -> None:
+    """AIP-155: an answer is kept for a day."""
     request = _request(new_email(), str(uuid4()))
     first = await desk.CreateUser(request)
     movable.advance(hours=23, minutes=59)
@@ -107,6 +110,7 @@ async def test_after_a_day_a_request_id_is_new(desk: Desk, movable: MovableClock
 
 
 async def test_what_failed_is_not_kept(desk: Desk) -> None:
+    """AIP-155: after a failure the same id may be tried again."""
     request_id, email = str(uuid4()), new_email()
     weak = pb.CreateUserRequest(
         user=resources.User(email=email), request_id=request_id, initial_password="weak"
@@ -135,6 +139,7 @@ async def test_neither_password_nor_a_hash_of_it_that_could_be_guessed_is_kept(
 
 
 async def test_of_many_at_once_one_creates_and_all_get_its_answer(roomy: Desk) -> None:
+    """AIP-155; ASVS 15.4.2: one is done, however many come at once."""
     for _ in range(amount(2, 50)):
         request = _request(email := new_email(), str(uuid4()))
         asks = [partial(roomy.CreateUser, request)] * CALLERS
@@ -147,6 +152,7 @@ async def test_of_many_at_once_one_creates_and_all_get_its_answer(roomy: Desk) -
 
 
 async def test_of_many_at_once_without_an_id_one_creates(roomy: Desk) -> None:
+    """ASVS 15.4.2: that an address is free is checked as the user is stored."""
     for _ in range(amount(2, 50)):
         email = new_email()
         request = pb.CreateUserRequest(user=resources.User(email=email))

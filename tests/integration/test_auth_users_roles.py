@@ -58,6 +58,7 @@ async def test_a_user_may_lose_every_role_but_the_last_administrators(desk: Desk
 
 @pytest.mark.parametrize("role", ["", "viewer", "roles/", "roles/boss", "roles/viewer/x"])
 async def test_an_unknown_role_is_refused(desk: Desk, role: str) -> None:
+    """ASVS 2.2.1."""
     for call in (desk.grant(NOBODY, role), desk.revoke(NOBODY, role)):
         told = await refused(call)
         check_row(told, "VALIDATION_FAILED")
@@ -65,11 +66,13 @@ async def test_an_unknown_role_is_refused(desk: Desk, role: str) -> None:
 
 
 async def test_nobody_has_no_roles(desk: Desk) -> None:
+    """AIP-193: a user that there is not is told as not found."""
     for call in (desk.grant(NOBODY, "roles/viewer"), desk.revoke(NOBODY, "roles/viewer")):
         check_row(await refused(call), "RESOURCE_NOT_FOUND")
 
 
 async def test_an_etag_of_before_gives_and_takes_nothing(desk: Desk) -> None:
+    """AIP-154."""
     made = await desk.create(roles=["roles/viewer"])
     changed = await desk.update(made.name, display_name="x")
     for call in (

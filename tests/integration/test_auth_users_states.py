@@ -80,6 +80,7 @@ async def test_suspending_and_reactivating_again_answer_the_same(desk: Desk) -> 
 async def test_a_deletion_lasts_thirty_days_and_can_be_taken_back(
     desk: Desk, movable: MovableClock
 ) -> None:
+    """AIP-164."""
     made = await _made(desk)
     deleted = await desk.delete(made.name, made.etag)
     assert deleted.delete_time.ToDatetime(movable.now.tzinfo) == movable.now
@@ -95,6 +96,7 @@ async def test_a_deletion_lasts_thirty_days_and_can_be_taken_back(
 
 
 async def test_a_suspended_user_that_is_undeleted_is_active(desk: Desk) -> None:
+    """AIP-164."""
     made = await _made(desk)
     await desk.suspend(made.name)
     await desk.delete(made.name)
@@ -104,6 +106,7 @@ async def test_a_suspended_user_that_is_undeleted_is_active(desk: Desk) -> None:
 async def test_after_thirty_days_nothing_can_be_taken_back(
     desk: Desk, movable: MovableClock
 ) -> None:
+    """AIP-164: what is due to be purged is absent."""
     made = await _made(desk)
     await desk.delete(made.name)
     movable.advance(days=30)
@@ -113,6 +116,7 @@ async def test_after_thirty_days_nothing_can_be_taken_back(
 
 
 async def test_a_deleted_user_is_changed_by_nothing_else(desk: Desk) -> None:
+    """AIP-164, AIP-193: the details say since when it is deleted, and until when it is kept."""
     made = await _made(desk)
     deleted = await desk.delete(made.name)
     for call in (
@@ -132,6 +136,7 @@ async def test_a_deleted_user_is_changed_by_nothing_else(desk: Desk) -> None:
 
 
 async def test_the_address_of_a_deleted_user_stays_taken(desk: Desk) -> None:
+    """AIP-164: a deleted user can come back with its address."""
     made = await _made(desk)
     await desk.delete(made.name)
     told = await refused(desk.create(made.email))
@@ -139,6 +144,7 @@ async def test_the_address_of_a_deleted_user_stays_taken(desk: Desk) -> None:
 
 
 async def test_what_is_not_deleted_cannot_be_undeleted(desk: Desk) -> None:
+    """AIP-193: the details name the state, and the one that is needed."""
     made = await _made(desk)
     for state in ("ACTIVE", "SUSPENDED"):
         if state == "SUSPENDED":
@@ -154,6 +160,7 @@ async def test_what_is_not_deleted_cannot_be_undeleted(desk: Desk) -> None:
 
 @pytest.mark.parametrize("way", ["suspend", "reactivate", "delete", "undelete"])
 async def test_an_etag_of_before_changes_no_state(desk: Desk, way: str) -> None:
+    """AIP-154."""
     made = await _made(desk)
     if way == "reactivate":
         await desk.suspend(made.name)
@@ -170,6 +177,7 @@ async def test_an_etag_of_before_changes_no_state(desk: Desk, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["suspend", "reactivate", "delete", "undelete"])
 async def test_nobody_and_no_name_are_told_apart(desk: Desk, way: str) -> None:
+    """ASVS 2.2.1, AIP-193."""
     call: Any = getattr(desk, way)
     check_row(await refused(call(NOBODY)), "RESOURCE_NOT_FOUND")
     told = await refused(call("users/"))
@@ -177,6 +185,7 @@ async def test_nobody_and_no_name_are_told_apart(desk: Desk, way: str) -> None:
 
 
 async def test_a_reason_has_its_rule(desk: Desk) -> None:
+    """ASVS 2.2.1."""
     for reason in ("x" * 513, "a\0b"):
         told = await refused(desk.suspend(NOBODY, reason=reason))
         assert (told.reason, told.bad_fields) == ("VALIDATION_FAILED", ["reason"])

@@ -33,6 +33,7 @@ async def desk(shared: Running) -> Desk:
 
 
 async def test_fields_of_the_mask_are_set_and_no_others(desk: Desk, movable: MovableClock) -> None:
+    """AIP-134."""
     made = await desk.create(user={"display_name": "Ann", "customer": "customers/1"})
     movable.advance(seconds=5)
     changed = await desk.update(made.name, ["display_name"], display_name="Bea", email="x@y.org")
@@ -46,6 +47,7 @@ async def test_fields_of_the_mask_are_set_and_no_others(desk: Desk, movable: Mov
 
 
 async def test_without_a_mask_what_is_not_empty_is_set(desk: Desk) -> None:
+    """AIP-134."""
     made = await desk.create(user={"display_name": "Ann", "customer": "customers/1"})
     changed = await desk.update(made.name, staff="staff/1", email=(email := new_email()))
     assert (changed.display_name, changed.customer) == ("Ann", "customers/1")
@@ -53,6 +55,7 @@ async def test_without_a_mask_what_is_not_empty_is_set(desk: Desk) -> None:
 
 
 async def test_the_star_sets_everything_and_an_empty_value_clears(desk: Desk) -> None:
+    """AIP-134: a full replacement."""
     made = await desk.create(user={"display_name": "Ann", "customer": "customers/1"})
     changed = await desk.update(made.name, ["*"], email=made.email, staff="staff/1")
     assert (changed.display_name, changed.customer, changed.staff) == ("", "", "staff/1")
@@ -76,6 +79,7 @@ async def test_what_was_read_can_be_sent_back_under_any_mask(desk: Desk) -> None
     "path", ["name", "etag", "password", "email.domain", "displayName", "", "é"]
 )
 async def test_a_mask_with_what_cannot_be_set_is_refused(desk: Desk, path: str) -> None:
+    """AIP-161: a path that there is not is refused, and nothing is changed."""
     made = await desk.create(initial_password="")
     told = await refused(desk.update(made.name, ["email", path], email=new_email()))
     check_row(told, "FIELD_MASK_INVALID")
@@ -95,12 +99,14 @@ async def test_a_mask_with_what_cannot_be_set_is_refused(desk: Desk, path: str) 
     ],
 )
 async def test_a_bad_field_is_named(desk: Desk, fields: dict[str, str], bad: str) -> None:
+    """ASVS 2.2.1."""
     told = await refused(desk.update(NOBODY, **fields))
     check_row(told, "VALIDATION_FAILED")
     assert told.bad_fields == [bad]
 
 
 async def test_names_that_are_none_and_of_nobody_are_told_apart(desk: Desk) -> None:
+    """ASVS 2.2.1, AIP-193."""
     told = await refused(desk.update("users/A", display_name="x"))
     assert (told.reason, told.bad_fields) == ("VALIDATION_FAILED", ["user.name"])
     told = await refused(desk.update(NOBODY, display_name="x"))
@@ -109,6 +115,7 @@ async def test_names_that_are_none_and_of_nobody_are_told_apart(desk: Desk) -> N
 
 
 async def test_an_address_of_somebody_else_is_refused(desk: Desk) -> None:
+    """AIP-193: the details say which field is taken, and by whom."""
     made, other = await desk.create(), await desk.create()
     told = await refused(desk.update(made.name, email=other.email.upper()))
     check_row(told, "RESOURCE_EXISTS")
@@ -117,6 +124,7 @@ async def test_an_address_of_somebody_else_is_refused(desk: Desk) -> None:
 
 
 async def test_a_reference_that_leads_nowhere_is_refused(desk: Desk) -> None:
+    """ASVS 2.2.1: whom a user stands for must exist."""
     made = await desk.create()
     told = await refused(desk.update(made.name, customer="customers/5"))
     check_row(told, "REFERENCE_NOT_FOUND")
@@ -124,6 +132,7 @@ async def test_a_reference_that_leads_nowhere_is_refused(desk: Desk) -> None:
 
 
 async def test_an_etag_of_before_changes_nothing(desk: Desk) -> None:
+    """AIP-154."""
     made = await desk.create()
     changed = await desk.update(made.name, display_name="B", etag=made.etag)
     for fields in ({"display_name": "C"}, {"display_name": "B"}):
