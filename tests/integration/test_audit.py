@@ -120,6 +120,7 @@ async def test_each_change_has_its_record_of_who_did_it_to_whom(running: Running
 
 
 async def test_each_record_has_its_line(running: Running) -> None:
+    """ASVS 16.2.1: the log tells of the same call, by its request id."""
     async for method, _ in _each_method(running):
         line = next(
             line.kwargs for line in reversed(running.lines) if line.kwargs["event"] == "audit"
@@ -177,7 +178,7 @@ async def test_what_is_no_name_is_not_kept(running: Running) -> None:
 
 
 async def test_a_change_and_its_record_are_one(running: Running) -> None:
-    """Neither is there without the other, since both are of one transaction."""
+    """ASVS 2.3.3: neither is there without the other, since both are of one transaction."""
     admin = await Caller.signed_in(running, ADMIN)
     user = await _user(admin)
 
@@ -227,7 +228,7 @@ async def test_requests_are_kept_without_their_secrets(running: Running) -> None
 
 
 def test_no_secret_of_the_contract_is_kept() -> None:
-    """Fill every text of every request: what is marked as secret is gone."""
+    """ASVS 16.2.5: of every text of every request, what is marked as secret is gone."""
     for service in SERVICES:
         for method in service.methods:
             request = GetMessageClass(method.input_type)()

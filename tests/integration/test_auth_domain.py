@@ -106,6 +106,7 @@ async def house(database: Database) -> AsyncIterator[House]:
 
 
 async def test_login_opens_a_session(house: House) -> None:
+    """ASVS 7.2.2: tokens are made at sign-in, each of the session and with its own end."""
     login = await house.login()
     principal = house.tokens.verify(login.tokens.access_token)
     assert principal.user_id == login.user.user_id
@@ -134,6 +135,7 @@ async def test_address_is_compared_without_regard_to_case(house: House) -> None:
 
 
 async def test_whoever_may_not_sign_in_gets_one_answer(house: House) -> None:
+    """ASVS 6.3.8: neither address, password nor state of the account is told apart."""
     await house.users.create_user("barred@example.com", PASSWORD, [])
     await house.suspend("barred@example.com")
     attempts = [
@@ -169,6 +171,7 @@ class ChangedMeanwhile:
 
 
 async def test_password_that_changes_while_it_is_checked_opens_nothing(house: House) -> None:
+    """ASVS 15.4.2: what was checked must still hold when the session is opened."""
     attempts = attempts_without_limit(house.database, house.clock)
     hashes = PasswordRows(house.database, AuditRows(house.database, house.clock))
     accounts = AccountPasswords(hashes, ChangedMeanwhile(house))
@@ -190,6 +193,7 @@ async def test_created_user_is_listed_with_roles(house: House) -> None:
 
 
 async def test_creating_a_user_lists_every_fault(house: House) -> None:
+    """ASVS 2.2.1."""
     with pytest.raises(ValidationFailed) as caught:
         await house.users.create_user("nobody", PASSWORD, ["viewer", "boss", "root"])
     assert [violation.field for violation in caught.value.violations] == [
@@ -210,6 +214,7 @@ async def test_taken_address_is_refused_and_named(house: House) -> None:
 
 
 async def test_race_for_one_address_has_one_winner(house: House) -> None:
+    """ASVS 15.4.2."""
     outcomes = await asyncio.gather(
         *(house.users.create_user("new@example.com", PASSWORD, ["viewer"]) for _ in range(8)),
         return_exceptions=True,
@@ -220,6 +225,7 @@ async def test_race_for_one_address_has_one_winner(house: House) -> None:
 
 
 async def test_granting_a_role_at_once_and_again_gives_it_once(house: House) -> None:
+    """ASVS 15.4.2."""
     await asyncio.gather(*(house.users.grant_role(EMAIL, "admin") for _ in range(5)))
     user = await house.users.grant_role("ANN@example.com", "admin")
     assert user.roles == ("admin", "viewer")
@@ -227,12 +233,14 @@ async def test_granting_a_role_at_once_and_again_gives_it_once(house: House) -> 
 
 
 async def test_granting_what_or_to_whom_there_is_not_is_refused(house: House) -> None:
+    """ASVS 2.2.1."""
     assert await reason_of(house.users.grant_role(EMAIL, "boss")) == "VALIDATION_FAILED"
     with pytest.raises(ResourceNotFound):
         await house.users.grant_role("nobody@example.com", "viewer")
 
 
 async def test_new_password_replaces_the_old_one_and_ends_the_sessions(house: House) -> None:
+    """ASVS 7.4.1, 7.4.3: neither the refresh token nor the access token counts any more."""
     login = await house.login()
     house.clock.advance(minutes=1)
     await house.users.set_password(EMAIL, "another horse battery")
@@ -246,6 +254,7 @@ async def test_new_password_replaces_the_old_one_and_ends_the_sessions(house: Ho
 
 
 async def test_demo_users_are_created_once_and_can_sign_in(house: House) -> None:
+    """ASVS 6.4.1: each has a long password that is made with it."""
     created = dict(await house.users.ensure_demo_users())
     assert list(created) == ["viewer@example.com", "admin@example.com"]
     assert all(
@@ -258,6 +267,7 @@ async def test_demo_users_are_created_once_and_can_sign_in(house: House) -> None
 
 
 async def test_stored_garbage_names_its_user_in_the_alarm(house: House) -> None:
+    """ASVS 16.3.3."""
     async with house.database.write() as session:
         await session.execute(text("UPDATE app_user SET password_hash = 'garbage'"))
     assert await reason_of(house.login()) == "LOGIN_FAILED"

@@ -66,6 +66,7 @@ async def _reason(call: Awaitable[Any]) -> str:
 async def test_access_tokens_count_only_where_the_secret_is_theirs(
     running: Running, renewed: Running
 ) -> None:
+    """ASVS 9.1.3: only the key of the configured secret is trusted."""
     for at_home, abroad in ((running, renewed), (renewed, running)):
         tokens = await _tokens(at_home)
         assert len((await _films(at_home, tokens)).films) == 3
@@ -83,6 +84,7 @@ async def test_refresh_tokens_outlive_the_change(running: Running, renewed: Runn
 async def test_a_list_that_was_begun_before_must_be_begun_anew(
     running: Running, renewed: Running
 ) -> None:
+    """AIP-158: a page token that was sealed by another secret is refused."""
     token = (await _films(running, await _tokens(running))).next_page_token
     tokens = await _tokens(renewed)
     assert await _reason(_films(renewed, tokens, token)) == "PAGE_TOKEN_INVALID"

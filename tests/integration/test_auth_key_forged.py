@@ -114,6 +114,7 @@ async def test_every_bad_token_has_the_same_answer(server: Running, made: Mint) 
 async def test_what_no_client_can_send_as_a_header_is_refused_too(
     server: Running, made: Mint
 ) -> None:
+    """ASVS 2.2.1: the server does not count on what clients would not send."""
     proper = grpc_headers(LIST)
     tokens = {name: BAD[name](made).encode() for name in sorted(NO_HEADER | TOO_LONG)}
     answers = {}

@@ -189,6 +189,7 @@ async def _same_keys(one: Running, other: Running) -> bool:
 async def test_a_retired_key_is_gone_when_its_last_token_is_dead(
     server: Running, file: Path, clock: MovedClock
 ) -> None:
+    """ASVS 9.1.3: a key is published no longer than it is trusted."""
     (signing, _) = await kids(server)
     await sign_in(server)
     await rotated(server, file, clock)
@@ -248,6 +249,7 @@ def _problems(server: Running) -> list[dict[str, Any]]:
 
 
 async def test_without_a_file_one_key_is_derived_and_published(embedded: Running) -> None:
+    """RFC 7517, RFC 9068, 4: others verify by it as by one of a file."""
     token = (await sign_in(embedded)).access_token
     keys = await key_set(embedded)
     assert [(key["alg"], key["crv"]) for key in keys["keys"]] == [(EDDSA, "Ed25519")]

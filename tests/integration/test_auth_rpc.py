@@ -43,6 +43,7 @@ def _film(running: Running, metadata: Any) -> Any:
 
 
 async def test_a_login_session_from_its_first_token_to_its_end(auth: Any, running: Running) -> None:
+    """ASVS 7.4.1: after signing out neither of its tokens counts."""
     login = await _login(auth, email=VIEWER.upper())
     assert login.user.email == VIEWER
     assert list(login.user.roles) == ["roles/viewer"]
@@ -70,6 +71,7 @@ async def test_a_login_session_from_its_first_token_to_its_end(auth: Any, runnin
 async def test_a_refresh_token_that_comes_twice_ends_the_session(
     auth: Any, running: Running
 ) -> None:
+    """ASVS 10.4.5, RFC 9700 4.14.2: its successor ends with it."""
     login = await _login(auth)
     request = auth_service_pb2.RefreshTokenRequest(refresh_token=login.tokens.refresh_token)
     renewed = await auth.RefreshToken(request)
@@ -92,12 +94,14 @@ async def test_a_refresh_token_that_comes_twice_ends_the_session(
     ],
 )
 async def test_who_may_not_in_learns_nothing(auth: Any, email: str, password: str) -> None:
+    """ASVS 6.3.8."""
     refused = await _refusal(_login(auth, email, password))
     assert refused[:2] == (_C.UNAUTHENTICATED, "LOGIN_FAILED")
     assert refused == await _refusal(_login(auth, VIEWER, "another wrong one"))
 
 
 async def test_a_login_without_its_fields_names_both(auth: Any) -> None:
+    """ASVS 2.2.1."""
     code, reason, message = await _refusal(_login(auth, "", ""))
     assert (code, reason) == (_C.INVALID_ARGUMENT, "VALIDATION_FAILED")
     assert "email" in message
@@ -117,11 +121,13 @@ async def test_a_login_without_its_fields_names_both(auth: Any) -> None:
 async def test_without_a_good_token_nothing_is_answered(
     running: Running, metadata: Any, reason: str
 ) -> None:
+    """ASVS 7.2.1, RFC 6750, 2.1: the server asks for a bearer token, and verifies it."""
     code, told, _ = await _refusal(_film(running, metadata))
     assert (code, told) == (_C.UNAUTHENTICATED, reason)
 
 
 async def test_of_two_credentials_none_counts(auth: Any, running: Running) -> None:
+    """RFC 6750, 3.1: a call has one credential."""
     good = _bearer((await _login(auth)).tokens.access_token)
     for metadata in ((*good, *_bearer("x")), (*_bearer("x"), *good)):
         code, reason, _ = await _refusal(_film(running, metadata))
@@ -134,6 +140,7 @@ async def test_signing_in_is_possible_with_a_dead_token_in_the_headers(auth: Any
 
 
 async def test_no_secret_is_logged(auth: Any, running: Running) -> None:
+    """ASVS 16.2.5."""
     login = await _login(auth)
     await _film(running, _bearer(login.tokens.access_token))
     await _refusal(_login(auth, VIEWER, "a wrong secret password"))

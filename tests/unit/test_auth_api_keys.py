@@ -37,7 +37,7 @@ def test_a_secret_is_256_bits_a_prefix_and_a_checksum() -> None:
 
 
 def test_a_typing_error_is_no_key() -> None:
-    """Each wrong character, and each two that changed places, is found without a look."""
+    """ASVS 2.2.1: wrong characters, and two that changed places, are found without a look."""
     chance = random.Random(7)
     for _ in range(amount(3, 100)):
         secret = new_secret(chance.randbytes)

@@ -74,6 +74,7 @@ def test_a_file_of_keys_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_a_rotation_replaces_the_file_in_one_step_and_keeps_links(
     file: Path, tmp_path: Path
 ) -> None:
+    """ASVS 13.3.1, 15.4.2: there is the old file or the new one, for its owner alone."""
     link = tmp_path / "link.json"
     link.symlink_to(file.name)
     opened_before = file.open()
@@ -91,6 +92,7 @@ def test_a_rotation_replaces_the_file_in_one_step_and_keeps_links(
 
 
 def test_two_rotations_at_once_are_one(file: Path) -> None:
+    """ASVS 15.4.2."""
     before = file.read_bytes()
     with replacing(file), pytest.raises(KeyFileInvalid, match=r"another command.*keys\.json\.new"):
         key_commands.rotate(file, None, clock=MovableClock(), out=io.StringIO())
@@ -99,6 +101,7 @@ def test_two_rotations_at_once_are_one(file: Path) -> None:
 
 
 def test_a_list_shows_nothing_private(file: Path) -> None:
+    """RFC 7517, 9.2."""
     out = io.StringIO()
     assert key_commands.list_all(file, out=out) == 0
     head, *lines = out.getvalue().splitlines()
@@ -155,6 +158,7 @@ WRONG: dict[str, tuple[Callable[[Content], Any], str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_file_is_one_line_that_says_what_is_wrong(name: str, file: Path) -> None:
+    """RFC 7517, 9.2: the line shows no private part of a key."""
     secrets = [one["d"] for one in json.loads(file.read_text())["keys"]]
     change, said = WRONG[name]
     changed(file, change)
@@ -195,6 +199,7 @@ def put(file: Path, content: bytes | None) -> bytes:
 
 
 async def test_a_file_is_followed_and_a_bad_one_changes_nothing(file: Path) -> None:
+    """ASVS 9.1.3, 16.2.5: only good keys of the file count, and no log shows them."""
     taken: list[KeyRing] = []
     log, lines = capturing_log()
     followed = FollowedKeys(file, taken.append, log)
@@ -226,6 +231,7 @@ async def test_a_file_is_followed_and_a_bad_one_changes_nothing(file: Path) -> N
 
 
 async def test_a_bad_file_at_the_start_stops_it(tmp_path: Path) -> None:
+    """ASVS 9.1.3: no other keys stand in for those of the file."""
     log, _ = capturing_log()
     taken: list[KeyRing] = []
     with pytest.raises(KeyFileInvalid, match="cannot be read"):

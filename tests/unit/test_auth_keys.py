@@ -56,6 +56,7 @@ def test_members_of_a_key_on_p256_are_those_of_the_standard() -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_key_comes_back_from_its_jwk(algorithm: str) -> None:
+    """RFC 7517: a JWK says all that there is of a key."""
     key = new_signing_key(algorithm)
     again = signing_key_from_jwk(key.private_jwk)
     assert again == key
@@ -93,6 +94,7 @@ def test_a_jwk_whose_members_disagree_is_no_key(algorithm: str, change: dict[str
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_is_shown_of_a_key_holds_nothing_private(algorithm: str) -> None:
+    """RFC 7517, 9.2: neither what is published nor its text for logs."""
     key = new_signing_key(algorithm)
     (shown,) = json_web_key_set([key]).keys
     told = {field.name: value for field, value in shown.ListFields()}
@@ -104,6 +106,7 @@ def test_what_is_shown_of_a_key_holds_nothing_private(algorithm: str) -> None:
 
 
 def test_short_secret_is_refused() -> None:
+    """ASVS 11.2.3: a secret has 256 bits or more."""
     with pytest.raises(ValueError, match="at least 32 bytes"):
         signing_key_from_secret(b"s" * 31)
 
@@ -123,6 +126,7 @@ def test_a_rotation_moves_each_key_a_step_on() -> None:
 
 
 def test_a_retired_key_counts_until_its_tokens_are_dead_and_goes_a_day_later() -> None:
+    """ASVS 9.1.3: a key is trusted no longer than its last token lives."""
     first, *more = (new_signing_key(EDDSA) for _ in range(4))
     ring = new_ring(first, more[0], NOW).rotated(more[1], NOW)
     assert first in ring.counting(NOW + LIVED - timedelta(microseconds=1), LIVED)

@@ -70,6 +70,7 @@ def violations(**values: Any) -> dict[str, str]:
 
 
 def test_every_broken_rule_is_listed_with_its_path() -> None:
+    """ASVS 2.2.1, AIP-193."""
     found = violations(
         film={"title": ""},
         names=["films/1", "x"],
@@ -101,6 +102,7 @@ def test_every_broken_rule_is_listed_with_its_path() -> None:
     ],
 )
 def test_sentence_of_a_broken_rule(values: dict[str, Any], expected: dict[str, str]) -> None:
+    """ASVS 2.2.1, AIP-193."""
     assert violations(**values) == expected
 
 
@@ -118,6 +120,7 @@ def login_violations(**fields: Any) -> dict[str, str]:
 
 
 def test_empty_login_names_both_fields_that_must_be_set() -> None:
+    """ASVS 2.2.1."""
     assert login_violations(email="", password="") == {
         "email": "must be set",
         "password": "must be set",
@@ -134,10 +137,12 @@ def test_empty_login_names_both_fields_that_must_be_set() -> None:
     ],
 )
 def test_login_field_against_its_rule(fields: dict[str, Any], expected: str) -> None:
+    """ASVS 2.2.1."""
     assert login_violations(**fields) == dict.fromkeys(fields, expected)
 
 
 def test_login_takes_a_password_longer_than_any_can_be() -> None:
+    """ASVS 6.2.8: nothing of it is cut."""
     request = auth.LoginRequest(email="Ann@Example.com", password="x" * 9999, device_label="é" * 64)
     command = mapping.login_command(request)
     assert (command.email, len(command.password)) == ("ann@example.com", 9999)
@@ -145,6 +150,7 @@ def test_login_takes_a_password_longer_than_any_can_be() -> None:
 
 
 def test_change_of_a_password_without_its_fields_names_both() -> None:
+    """ASVS 6.2.3: a change needs the current password and the new one."""
     with pytest.raises(ValidationFailed) as caught:
         mapping.password_change(auth.ChangePasswordRequest(), "::1")
     fields = [(v.field, v.description) for v in caught.value.violations]
@@ -171,6 +177,7 @@ def test_change_of_a_password_is_taken_as_it_is_and_not_shown() -> None:
     ],
 )
 def test_refresh_field_against_its_rule(fields: dict[str, str], field: str) -> None:
+    """ASVS 2.2.1."""
     with pytest.raises(ValidationFailed) as caught:
         mapping.refresh_command(auth.RefreshTokenRequest(**fields))
     assert [v.field for v in caught.value.violations] == [field]
@@ -186,6 +193,7 @@ def test_refresh_field_against_its_rule(fields: dict[str, str], field: str) -> N
     ],
 )
 def test_what_is_no_address_is_refused(email: str) -> None:
+    """ASVS 2.2.1."""
     with pytest.raises(ValueError, match="must"):
         checked_email(email)
 

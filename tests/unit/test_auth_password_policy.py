@@ -56,6 +56,7 @@ def test_what_everybody_quotes_is_common(password: str) -> None:
 
 @pytest.mark.parametrize("password", ["fourteen chars", "correct horse battery " * 12])
 def test_length_is_told_in_characters_and_bytes_and_names_the_field(password: str) -> None:
+    """ASVS 6.2.1, 6.2.9."""
     with pytest.raises(DomainError) as caught:
         check_password(password, field="new_password")
     told = "must have 15 to 256 characters and at most 1024 bytes of UTF-8"
@@ -127,6 +128,7 @@ def test_listed_passwords_in_a_simple_dress_are_refused(dress: object) -> None:
     ],
 )
 def test_patterns_are_refused(password: str) -> None:
+    """ASVS 6.2.4: what everybody thinks of is common, though no list has it."""
     assert rule_against(password) == "common"
 
 
@@ -149,6 +151,7 @@ def test_words_of_the_context_count_for_nothing(password: str) -> None:
 
 
 def test_words_of_the_context_may_be_part_of_a_good_password() -> None:
+    """ASVS 6.2.11: they count for nothing, and spoil nothing."""
     context = ("ann.smith@example.com", "A B")
     assert rule_against("correct smith battery film staple", *context) == ""
     assert rule_against("a bad abacus bubbles above", *context) == ""

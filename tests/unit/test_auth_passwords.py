@@ -60,6 +60,7 @@ def bare(password: bytes) -> str:
 
 
 async def test_password_matches_its_own_hash_alone(passwords: Passwords) -> None:
+    """ASVS 6.2.8: neither the case of letters nor blanks are passed over."""
     stored = await passwords.hash(GOOD)
     assert await passwords.verify(GOOD, stored)
     assert not await passwords.verify(GOOD + "!", stored)
@@ -82,6 +83,7 @@ async def test_stored_form_is_a_scheme_a_pepper_and_bcrypt_of_the_hmac(
 
 
 async def test_equal_passwords_have_different_hashes(passwords: Passwords) -> None:
+    """ASVS 11.4.2: each hash has a salt of its own."""
     assert await passwords.hash(GOOD) != await passwords.hash(GOOD)
 
 
@@ -122,6 +124,7 @@ async def test_hash_of_an_earlier_version_still_counts(
 async def test_what_earlier_versions_would_not_take_is_just_wrong(
     passwords: Passwords, attempt: str
 ) -> None:
+    """ASVS 6.2.8: a good password with more behind it is another password."""
     assert not await passwords.verify(attempt, bare(GOOD.encode()))
     assert not await passwords.verify(attempt, await passwords.hash(GOOD))
 
@@ -155,6 +158,7 @@ async def test_nobody_and_a_user_without_a_password_are_wrong_without_alarm(
 async def test_stored_garbage_is_wrong_and_raises_the_alarm(
     passwords: Passwords, log: CapturingLogger, stored: str
 ) -> None:
+    """ASVS 16.2.5, 16.3.3: the alarm names the user and shows nothing of what is stored."""
     assert not await passwords.verify(GOOD, stored, subject="users/1")
     assert [(call.method_name, call.kwargs) for call in log.calls] == [
         ("error", {"event": "stored_password_hash_unusable", "subject": "users/1"})
@@ -178,6 +182,7 @@ async def test_hash_of_the_pepper_before_counts_and_is_renewed(log: CapturingLog
 async def test_what_is_not_of_the_present_scheme_or_cost_is_renewed(
     passwords: Passwords, log: CapturingLogger
 ) -> None:
+    """ASVS 11.4.2: a hash is made anew when a dearer one is asked for."""
     dearer = made(log, cost=COST + 1)
     for stored in (bare(GOOD.encode()), await passwords.hash(GOOD)):
         renewed = await dearer.renewed(GOOD, stored)
@@ -195,6 +200,7 @@ async def test_a_password_that_is_renewed_need_not_keep_to_the_policy(
 
 
 async def test_policy_is_applied_before_a_hash_is_made(passwords: Passwords) -> None:
+    """ASVS 6.2.11: words of the context are refused, and not repeated in the answer."""
     with pytest.raises(DomainError) as caught:
         await passwords.hash("annsmith annsmith", context=["annsmith@x.org"], field="new_password")
     assert caught.value.reason == "PASSWORD_POLICY"
@@ -296,6 +302,7 @@ def test_cost_out_of_range_is_refused(cost: int) -> None:
 
 @pytest.mark.parametrize("peppers", [(), (b"short",), (PEPPER, b"short")])
 def test_hashes_without_a_good_pepper_are_refused(peppers: tuple[bytes, ...]) -> None:
+    """ASVS 11.2.3: a pepper has 256 bits or more."""
     with pytest.raises(ValueError, match="at least 32 bytes"):
         PasswordHashes(COST, peppers)
 

@@ -87,6 +87,7 @@ def test_a_user_who_is_barred_has_no_good_token(house: House, offset: float) -> 
 
 
 def test_a_user_who_is_let_in_again_refreshes(house: House) -> None:
+    """ASVS 7.4.2: tokens from before the bar do not come back to life."""
     old = house.token()
     house.clock.advance(seconds=5)
     house.revocations.forget_user(USER, house.clock(), active=False)
@@ -98,6 +99,7 @@ def test_a_user_who_is_let_in_again_refreshes(house: House) -> None:
 
 
 def test_a_user_who_was_let_in_again_elsewhere_need_not_wait_for_the_news(house: House) -> None:
+    """ASVS 7.4.2, 8.3.2: a token that knows of the newer change counts at once."""
     barred = house.clock()
     house.revocations.forget_user(USER, barred, active=False)
     house.clock.advance(seconds=1)
@@ -106,7 +108,7 @@ def test_a_user_who_was_let_in_again_elsewhere_need_not_wait_for_the_news(house:
 
 
 def test_an_older_change_does_not_undo_a_newer_one(house: House) -> None:
-    """The look goes back behind what is known, and finds it again."""
+    """ASVS 7.4.2: the look goes back behind what is known, and finds it again."""
     now = house.clock()
     token = house.token()
     house.revocations.forget_user(USER, now + timedelta(seconds=2), active=False)
@@ -115,7 +117,7 @@ def test_an_older_change_does_not_undo_a_newer_one(house: House) -> None:
 
 
 def test_roles_that_change_twice_within_a_second(house: House) -> None:
-    """Tokens tell whole seconds; which change one knows of is told to the microsecond."""
+    """ASVS 8.3.2: tokens tell whole seconds; which change they know of, microseconds."""
     first = house.clock() + timedelta(seconds=0.2)
     second = first + timedelta(microseconds=1)
     house.clock.advance(seconds=0.4)
@@ -143,6 +145,7 @@ def test_a_token_that_tells_no_time_of_its_roles(house: House, roles_time: Any) 
 
 @pytest.mark.parametrize("ahead", [-29, 0.4, 29])
 def test_roles_changed_by_a_replica_whose_clock_differs(house: House, ahead: float) -> None:
+    """ASVS 8.3.2: rights from before the change do not count, whatever the clocks say."""
     before = house.token()
     change_time = house.clock() + timedelta(seconds=ahead)
     house.revocations.forget_user(USER, change_time, active=True)
@@ -151,6 +154,7 @@ def test_roles_changed_by_a_replica_whose_clock_differs(house: House, ahead: flo
 
 
 def test_it_is_forgotten_when_its_last_token_is_dead(house: House) -> None:
+    """ASVS 7.4.1: and not a moment before."""
     house.revocations.forget_session(SESSION)
     house.revocations.forget_user(USER, house.clock(), active=True)
     house.clock.advance(minutes=15, seconds=30)
@@ -162,7 +166,7 @@ def test_it_is_forgotten_when_its_last_token_is_dead(house: House) -> None:
 
 
 def test_memory_is_bounded_and_forgets_in_nobody_s_favour() -> None:
-    """Of more than fits, tokens of before are refreshed, which an ended session's cannot be."""
+    """ASVS 7.4.1: beyond what fits, old tokens are refreshed; an ended session's cannot be."""
     house = House(max_entries=100)
     ended, good = house.token(), house.token(uuid4())
     house.revocations.forget_session(SESSION)
@@ -178,6 +182,7 @@ def test_memory_is_bounded_and_forgets_in_nobody_s_favour() -> None:
 
 
 def test_more_than_one_look_tells_is_not_let_through_either(house: House) -> None:
+    """ASVS 7.4.1, 8.3.2: what was missed may be of any token of before."""
     token = house.token()
     house.clock.advance(seconds=5)
     house.revocations.note(Changes(missed=house.clock()))
@@ -225,7 +230,7 @@ async def looks(poll: RevocationPoll, times: int) -> Sequence[type[Exception]]:
 
 
 async def test_each_look_overlaps_the_last_one_that_succeeded(house: House) -> None:
-    """Changes are committed late, by clocks that differ: none may fall between two looks."""
+    """ASVS 7.4.1: changes come late, by clocks that differ: none may fall between two looks."""
     source, clock, log = Asked(), house.clock, capturing_log()[0]
     start, interval = clock(), timedelta(seconds=5)
     poll = RevocationPoll(
@@ -248,7 +253,7 @@ async def test_each_look_overlaps_the_last_one_that_succeeded(house: House) -> N
 
 
 def test_who_is_asked_about_need_not_have_an_access_token(house: House) -> None:
-    """An API key is known by its id, and by the time at which its roles were read."""
+    """ASVS 7.4.1: a key is known by its id, and by the time at which its roles were read."""
     now = house.clock()
     key = Principal(USER, SESSION, (), frozenset(), now, now, issue_time=now)
     assert house.revocations.over(key) is None

@@ -55,6 +55,7 @@ def test_forging_with_the_right_key_and_claims_is_accepted() -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_broken_or_forged_token_is_refused_with_one_text(name: str) -> None:
+    """ASVS 9.1.1 to 9.1.3, 9.2.1 to 9.2.3: nothing tells what was wrong with it."""
     found = reason_and_text(access_tokens(MovableClock()), BAD[name](MINT))
     assert found == (
         "CREDENTIAL_INVALID",
@@ -63,6 +64,7 @@ def test_broken_or_forged_token_is_refused_with_one_text(name: str) -> None:
 
 
 def test_changing_any_character_spoils_a_token() -> None:
+    """ASVS 9.1.1: the signature is of every character."""
     tokens = access_tokens(MovableClock())
     for position, character in enumerate(GOOD):
         other = "A" if character != "A" else "B"
@@ -71,6 +73,7 @@ def test_changing_any_character_spoils_a_token() -> None:
 
 
 def test_issued_token_tells_whose_it_is() -> None:
+    """RFC 9068, 2.2: of whom, since when, until when and with which roles."""
     clock = MovableClock()
     tokens = access_tokens(clock)
     signed_in = clock.now - timedelta(hours=2)
@@ -86,6 +89,7 @@ def test_issued_token_tells_whose_it_is() -> None:
 
 
 def test_header_and_claims_are_exactly_those_of_the_contract() -> None:
+    """RFC 9068, 2.1, 2.2."""
     token, _ = access_tokens(MovableClock()).issue(USER, SESSION, ("viewer",), datetime.now(UTC))
     assert jwt.get_unverified_header(token) == MINT.header
     payload = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
@@ -94,12 +98,14 @@ def test_header_and_claims_are_exactly_those_of_the_contract() -> None:
 
 
 def test_every_token_has_another_id() -> None:
+    """RFC 9068, 2.2: no two tokens have the same jti."""
     tokens = access_tokens(MovableClock())
     made = [tokens.issue(USER, SESSION, (), MovableClock().now)[0] for _ in range(20)]
     assert len({tokens.verify(token).token_id for token in made}) == 20
 
 
 def test_expired_token_says_when_it_ended() -> None:
+    """ASVS 9.2.1."""
     clock = MovableClock()
     tokens = access_tokens(clock)
     clock.advance(minutes=15)
@@ -110,6 +116,7 @@ def test_expired_token_says_when_it_ended() -> None:
 
 
 def test_remembered_token_is_refused_from_its_last_moment_on() -> None:
+    """ASVS 9.2.1: the span is checked at every use."""
     clock = MovableClock()
     tokens = access_tokens(clock)
     tokens.verify(GOOD)
@@ -136,12 +143,14 @@ def test_memory_is_bounded_and_keeps_what_is_used() -> None:
 
 
 def test_refused_token_is_not_remembered() -> None:
+    """ASVS 9.1.1: what was not signed by a key of ours is never taken as verified."""
     tokens = access_tokens(MovableClock())
     reason_and_text(tokens, BAD["a stranger's key"](MINT))
     assert tokens.remembered == 0
 
 
 def test_token_of_an_ended_session_is_refused_remembered_or_not() -> None:
+    """ASVS 7.4.1."""
     clock = MovableClock()
     tokens = access_tokens(clock)
     other = claims(jti="zyxwvutsrqponmlkjihgfe")
@@ -156,6 +165,7 @@ def test_token_of_an_ended_session_is_refused_remembered_or_not() -> None:
 
 
 def test_ended_session_stays_ended_until_its_last_token_is_dead() -> None:
+    """ASVS 7.4.1: also for a token from a clock that is ahead."""
     clock = MovableClock()
     tokens = access_tokens(clock)
     tokens.forget_session(SESSION)
@@ -169,17 +179,20 @@ def test_ended_session_stays_ended_until_its_last_token_is_dead() -> None:
 
 
 def test_ending_one_session_leaves_the_others() -> None:
+    """ASVS 7.4.1: the end of a session is the end of its own tokens alone."""
     tokens = access_tokens(MovableClock())
     tokens.forget_session(uuid4())
     assert tokens.verify(GOOD).session_id == SESSION
 
 
 def test_clock_of_the_signer_may_be_ahead_by_the_leeway() -> None:
+    """ASVS 9.2.1: the span is checked with a leeway for clocks."""
     token = claims(iat=NOW + 30, auth_time=NOW + 30, exp=NOW + 930)
     assert access_tokens(MovableClock()).verify(token).user_id == USER
 
 
 def test_replicas_with_one_secret_agree_and_others_do_not() -> None:
+    """ASVS 9.1.3: only the key of the configured secret is trusted."""
     clock = MovableClock()
     one, same, other = (
         access_tokens(clock, ring_of(signing_key_from_secret(secret), clock.now))
@@ -203,6 +216,7 @@ def test_each_key_signs_with_its_own_algorithm(algorithm: str) -> None:
 
 
 def test_a_next_key_verifies_before_it_signs() -> None:
+    """ASVS 9.1.3: every key of the ring is trusted, also the one that does not sign yet."""
     tokens = access_tokens(MovableClock())
     token = MINT.by(MINT.coming, alg=ES256, kid=MINT.coming.kid)
     assert tokens.verify(token).user_id == USER
@@ -227,6 +241,7 @@ def test_a_retired_key_verifies_until_its_tokens_are_dead_remembered_or_not() ->
 
 
 def test_tokens_of_a_key_that_is_dropped_are_forgotten_and_others_are_not() -> None:
+    """ASVS 9.1.3: what a key signed is trusted no longer than the key."""
     tokens = access_tokens(MovableClock())
     kept = MINT.by(MINT.coming, alg=ES256, kid=MINT.coming.kid)
     tokens.verify(GOOD)
@@ -238,6 +253,7 @@ def test_tokens_of_a_key_that_is_dropped_are_forgotten_and_others_are_not() -> N
 
 
 def test_without_a_key_nothing_is_signed_and_nothing_verified() -> None:
+    """ASVS 9.1.3: no other key stands in."""
     clock = MovableClock()
     tokens = access_tokens(clock, KeyRing())
     assert reason_and_text(tokens, GOOD)[0] == "CREDENTIAL_INVALID"
@@ -260,6 +276,7 @@ def test_scopes_limit_what_roles_grant() -> None:
 
 
 def test_length_alone_decides_about_a_long_token() -> None:
+    """ASVS 2.2.1: a token has a greatest length."""
     tokens = access_tokens(MovableClock())
     lengths = {
         len(token): token for token in (claims(scope=f"a.{'b' * n}") for n in range(2600, 2900))
@@ -271,6 +288,7 @@ def test_length_alone_decides_about_a_long_token() -> None:
 
 
 def test_refresh_token_is_random_and_kept_as_its_hash() -> None:
+    """ASVS 7.2.3: 256 random bits, kept as their SHA-256."""
     source = RefreshTokens()
     token = source.new()
     assert token.startswith("rt_")
@@ -281,4 +299,5 @@ def test_refresh_token_is_random_and_kept_as_its_hash() -> None:
 
 @pytest.mark.parametrize("token", ["", "rt_", "x" * 46, "rt_" + "é" * 43, "rt_" + "A" * 44, GOOD])
 def test_what_cannot_be_a_refresh_token_has_no_hash(token: str) -> None:
+    """ASVS 2.2.1, 9.2.2: an access token is no refresh token either."""
     assert RefreshTokens().digest(token) is None

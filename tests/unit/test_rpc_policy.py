@@ -53,6 +53,7 @@ def _principal(*roles: str) -> Principal:
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
 def test_every_method_of_the_contract_has_a_rule(service: object) -> None:
+    """ASVS 8.2.1: what needs no permission is named here."""
     for method in service.methods:  # type: ignore[attr-defined]  # a ServiceDescriptor
         policy = policy_of(method)
         anybody = {
@@ -138,6 +139,7 @@ AGE = Duration(seconds=900)
 def test_a_method_without_a_rule_that_can_be_met_stops_the_start(
     change: Callable[[MethodOptions], None], said: str
 ) -> None:
+    """ASVS 8.2.1: access is by an explicit rule, and never for want of one."""
     with pytest.raises(PolicyError, match=said):
         policy_of(_method(change))
 
@@ -186,6 +188,7 @@ def _policy(service: object, method: str) -> MethodPolicy:
 
 
 def test_a_viewer_reads_and_a_stranger_does_not() -> None:
+    """ASVS 8.2.1."""
     policy = _policy(CATALOGUE, "GetFilm")
     policy.authorize(_principal("viewer"), datetime.now(UTC))
     with pytest.raises(Unauthenticated) as missing:

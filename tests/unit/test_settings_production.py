@@ -98,6 +98,7 @@ def _assigned() -> Iterator[tuple[str, str, str]]:
 def test_no_value_that_is_written_down_here_starts_production(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """ASVS 13.3.1: secrets are not in the source."""
     found = list(_assigned())
     assert {"compose.yaml", "deploy/kubernetes/base/secrets.example.yaml"} <= {
         where for where, _, _ in found
@@ -110,6 +111,7 @@ def test_no_value_that_is_written_down_here_starts_production(
 def test_all_that_is_missing_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """ASVS 13.3.1: no secret of production has a default."""
     names = ("SECRET_KEY", "PASSWORD_PEPPER", "SIGNING_KEYS_FILE", "DATABASE_URL")
     told = refusal(tmp_path, monkeypatch, **dict.fromkeys(names, ""))
     assert [line.partition(":")[0] for line in told.splitlines()] == list(names)
