@@ -20,7 +20,8 @@ def test_keys_are_made_rotated_and_listed_before_there_is_a_database(tmp_path: P
     again = run(tmp_path, "keys", "generate", **settings)
     assert (again.code, again.out) == (1, "")
     assert again.err == (
-        "error: SIGNING_KEYS_FILE: is there already and is not overwritten; see `keys rotate`\n"
+        "error: SIGNING_KEYS_FILE: keys.json is there already and is not overwritten;"
+        " see `keys rotate`\n"
     )
     rotated = run(tmp_path, "keys", "rotate", "--file=keys.json", "--algorithm=EdDSA")
     assert (rotated.code, rotated.err) == (0, "")

@@ -144,7 +144,8 @@ async def test_false_keys_come_in_floods(owner: Owner) -> None:
     assert set(reasons) <= {"CREDENTIAL_INVALID", "RATE_LIMITED"}
     assert reasons.count("CREDENTIAL_INVALID") >= WAITING_LOOKUPS
     assert served >= 1
-    assert most < database.pools[0].size
+    # A look at a time for films, and beside it the share that unknown keys may take.
+    assert most <= 1 + max(1, database.pools[0].size // 4)
     assert await program.film() == "films/1"
 
 

@@ -305,7 +305,7 @@ async def test_users_commands(house: House) -> None:
     assert lines[0].startswith("created bob@example.com as users/")
     UUID(lines[0].split("users/")[1][:36])
     assert lines[1] == "bob@example.com has roles admin, staff, viewer"
-    assert lines[3].split() == ["EMAIL", "ROLES", "STATE", "CREATED", "LAST", "LOGIN"]
+    assert lines[3].split() == ["EMAIL", "ROLES", "STATE", "CREATED", "LAST", "LOGIN", "NAME"]
     assert lines[5].split() == [
         bob,
         "admin,staff,viewer",
@@ -313,6 +313,7 @@ async def test_users_commands(house: House) -> None:
         "2026-03-01",
         "12:00Z",
         "never",
+        lines[0].split()[3],
     ]
     await house.login(bob, "another horse battery")
 

@@ -79,7 +79,7 @@ def serving(
     Raises AssertionError when the server does not start, or does not stop with the exit code.
     """
     environment = environment_for(folder, settings)
-    if not measured and "WORKERS" not in settings:
+    if not measured:
         # Measuring coverage makes a start half as long again, and others measure the same lines.
         environment = unmeasured(environment)
     with (folder / "banner").open("wb") as banner, (folder / "log").open("wb") as log:
