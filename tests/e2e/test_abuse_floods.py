@@ -39,6 +39,9 @@ MEBIBYTE = 1024 * 1024
 RESETS = amount(5_000, 100_000)
 FRAMES = amount(20_000, 1_000_000)
 STREAMS = amount(2_000, 45_000)
+OWN_FILES = 8
+"""What the server may open meanwhile for itself: a connection to SQLite has three files."""
+
 IDLE = amount(500, 5_000)
 BATCH = 50
 
@@ -187,7 +190,9 @@ async def test_connections_that_speak_something_else(server: ServerProcess) -> N
 
         files = attacked.open_files
         await attacked.keeps_memory(flood, within=8 * MEBIBYTE)
-        assert attacked.open_files <= files + 2
+        async with asyncio.timeout(20):
+            while attacked.open_files > files + OWN_FILES:
+                await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("greeting", [True, False], ids=["after the greeting", "at all"])
@@ -212,7 +217,7 @@ async def test_connections_that_say_nothing(server: ServerProcess, greeting: boo
                     await asyncio.gather(*(connection.closed.wait() for connection in idle))
                 assert attacked.memory - before < 16 * MEBIBYTE + IDLE * 48 * 1024
             async with asyncio.timeout(30):
-                while attacked.open_files > files + 2:
+                while attacked.open_files > files + OWN_FILES:
                     await asyncio.sleep(0.05)
 
         await attacked.keeps_memory(flood, within=16 * MEBIBYTE)
