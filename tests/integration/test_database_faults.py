@@ -1,6 +1,7 @@
 """PostgreSQL goes away in every way while calls run, and comes back."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -51,6 +52,8 @@ def postgres() -> Iterator[PostgresServer]:
             run_apart(migrated(named(server.url, "sample"), sample=True))
             yield server
     except PostgresUnavailable as reason:
+        if os.environ.get("CI"):
+            pytest.fail(f"PostgreSQL must run in CI: {reason}")
         pytest.skip(f"needs a PostgreSQL of its own: {reason}")
 
 

@@ -182,7 +182,7 @@ class _CancelCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelCau
     CANCEL_CAUSE_SERVER_DRAINING: _CancelCause.ValueType  # 5
     """The server is shutting down."""
     CANCEL_CAUSE_PRINCIPAL_REVOKED: _CancelCause.ValueType  # 6
-    """The owner was barred or lost the permission to chat."""
+    """The owner was barred or lost the permission to chat, or the login session or API key ended."""
 
 class CancelCause(_CancelCause, metaclass=_CancelCauseEnumTypeWrapper):
     """Why a turn was cancelled."""
@@ -200,7 +200,7 @@ CANCEL_CAUSE_SESSION_ENDED: CancelCause.ValueType  # 4
 CANCEL_CAUSE_SERVER_DRAINING: CancelCause.ValueType  # 5
 """The server is shutting down."""
 CANCEL_CAUSE_PRINCIPAL_REVOKED: CancelCause.ValueType  # 6
-"""The owner was barred or lost the permission to chat."""
+"""The owner was barred or lost the permission to chat, or the login session or API key ended."""
 Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
 
 class _MessageRole:

@@ -158,7 +158,7 @@ class CancelCause(betterproto2.Enum):
 
     PRINCIPAL_REVOKED = 6
     """
-    The owner was barred or lost the permission to chat.
+    The owner was barred or lost the permission to chat, or the login session or API key ended.
     """
 
     @classmethod
