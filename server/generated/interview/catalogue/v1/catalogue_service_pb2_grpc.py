@@ -3,6 +3,10 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from server.generated.interview.catalogue.v1 import change_pb2 as interview_dot_catalogue_dot_v1_dot_change__pb2
+from server.generated.interview.catalogue.v1 import film_bulk_pb2 as interview_dot_catalogue_dot_v1_dot_film__bulk__pb2
+from server.generated.interview.catalogue.v1 import film_changes_pb2 as interview_dot_catalogue_dot_v1_dot_film__changes__pb2
 from server.generated.interview.catalogue.v1 import film_pb2 as interview_dot_catalogue_dot_v1_dot_film__pb2
 from server.generated.interview.catalogue.v1 import resources_pb2 as interview_dot_catalogue_dot_v1_dot_resources__pb2
 from server.generated.interview.catalogue.v1 import taxonomy_pb2 as interview_dot_catalogue_dot_v1_dot_taxonomy__pb2
@@ -28,7 +32,7 @@ if _version_not_supported:
 
 
 class CatalogueServiceStub:
-    """Reads the film catalogue.
+    """The film catalogue: reading and changing it, moving films in and out, following its changes.
 
     Lists answer pages (AIP-158): a row that does not change while the pages are read comes
     exactly once; a row whose sort key moves may come twice or not at all.
@@ -60,6 +64,51 @@ class CatalogueServiceStub:
                 request_serializer=interview_dot_catalogue_dot_v1_dot_film__pb2.SearchFilmsRequest.SerializeToString,
                 response_deserializer=interview_dot_catalogue_dot_v1_dot_film__pb2.SearchFilmsResponse.FromString,
                 _registered_method=True)
+        self.CreateFilm = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/CreateFilm',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.CreateFilmRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+                _registered_method=True)
+        self.UpdateFilm = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/UpdateFilm',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.UpdateFilmRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+                _registered_method=True)
+        self.DeleteFilm = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/DeleteFilm',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.DeleteFilmRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+                _registered_method=True)
+        self.UndeleteFilm = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/UndeleteFilm',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.UndeleteFilmRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+                _registered_method=True)
+        self.ExportFilms = channel.unary_stream(
+                '/interview.catalogue.v1.CatalogueService/ExportFilms',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ExportFilmsRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ExportFilmsResponse.FromString,
+                _registered_method=True)
+        self.ImportFilms = channel.stream_unary(
+                '/interview.catalogue.v1.CatalogueService/ImportFilms',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ImportFilmsRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ImportFilmsResponse.FromString,
+                _registered_method=True)
+        self.GetFilmImport = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/GetFilmImport',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.GetFilmImportRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.FilmImport.FromString,
+                _registered_method=True)
+        self.WatchCatalogue = channel.unary_stream(
+                '/interview.catalogue.v1.CatalogueService/WatchCatalogue',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_change__pb2.WatchCatalogueRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_change__pb2.WatchCatalogueResponse.FromString,
+                _registered_method=True)
+        self.ListChanges = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/ListChanges',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_change__pb2.ListChangesRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_change__pb2.ListChangesResponse.FromString,
+                _registered_method=True)
         self.GetCategory = channel.unary_unary(
                 '/interview.catalogue.v1.CatalogueService/GetCategory',
                 request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.GetCategoryRequest.SerializeToString,
@@ -70,6 +119,21 @@ class CatalogueServiceStub:
                 request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListCategoriesRequest.SerializeToString,
                 response_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListCategoriesResponse.FromString,
                 _registered_method=True)
+        self.CreateCategory = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/CreateCategory',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.CreateCategoryRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Category.FromString,
+                _registered_method=True)
+        self.UpdateCategory = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/UpdateCategory',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.UpdateCategoryRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Category.FromString,
+                _registered_method=True)
+        self.DeleteCategory = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/DeleteCategory',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.DeleteCategoryRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.GetActor = channel.unary_unary(
                 '/interview.catalogue.v1.CatalogueService/GetActor',
                 request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.GetActorRequest.SerializeToString,
@@ -79,6 +143,21 @@ class CatalogueServiceStub:
                 '/interview.catalogue.v1.CatalogueService/ListActors',
                 request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListActorsRequest.SerializeToString,
                 response_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListActorsResponse.FromString,
+                _registered_method=True)
+        self.CreateActor = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/CreateActor',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.CreateActorRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Actor.FromString,
+                _registered_method=True)
+        self.UpdateActor = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/UpdateActor',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.UpdateActorRequest.SerializeToString,
+                response_deserializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Actor.FromString,
+                _registered_method=True)
+        self.DeleteActor = channel.unary_unary(
+                '/interview.catalogue.v1.CatalogueService/DeleteActor',
+                request_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.DeleteActorRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.GetLanguage = channel.unary_unary(
                 '/interview.catalogue.v1.CatalogueService/GetLanguage',
@@ -93,7 +172,7 @@ class CatalogueServiceStub:
 
 
 class CatalogueServiceServicer:
-    """Reads the film catalogue.
+    """The film catalogue: reading and changing it, moving films in and out, following its changes.
 
     Lists answer pages (AIP-158): a row that does not change while the pages are read comes
     exactly once; a row whose sort key moves may come twice or not at all.
@@ -122,7 +201,79 @@ class CatalogueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchFilms(self, request, context):
-        """Finds films by words in title and description, best match first.
+        """Finds films by words in title, description, categories and names of actors, best match
+        first. Deleted films are not found.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateFilm(self, request, context):
+        """Creates a film. REFERENCE_NOT_FOUND: its language, a category or an actor is not there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateFilm(self, request, context):
+        """Sets fields of a film. ETAG_MISMATCH: it has another state by now; its changed_fields tell
+        what differs, so that a client can merge and try again. RESOURCE_DELETED: undelete it first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFilm(self, request, context):
+        """Deletes a film for 30 days and then for good (AIP-164). RESOURCE_IN_USE: there are copies of
+        it, or one is lent out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteFilm(self, request, context):
+        """Takes a deletion back. RESOURCE_EXISTS: the film is not deleted (AIP-164).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportFilms(self, request, context):
+        """Streams all films of one moment in batches (AIP-158 is for pages that people read). A stream
+        that was cut goes on with a resume_cursor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportFilms(self, request_iterator, context):
+        """Stores films that the client sends in numbered batches. The answer comes when the client
+        ended its side; after a cut GetFilmImport tells which batch is next. Where a film cannot be
+        taken, the status carries the FilmImport in its details.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFilmImport(self, request, context):
+        """Answers how far an import is; who may import may ask for its own imports alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchCatalogue(self, request, context):
+        """Streams changes of the catalogue as they take effect, in order and without a gap, after what
+        is there where that is asked for. CURSOR_EXPIRED: the cursor is older than the changes that
+        are kept; begin with a snapshot. SLOW_CONSUMER: the client fell too far behind; the error has
+        a resume_cursor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChanges(self, request, context):
+        """Lists changes of the catalogue that were made, by revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +293,28 @@ class CatalogueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateCategory(self, request, context):
+        """Creates a category. RESOURCE_EXISTS: another one has the display name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCategory(self, request, context):
+        """Sets fields of a category. ETAG_MISMATCH: it has another state by now.
+        RESOURCE_EXISTS: another one has the display name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCategory(self, request, context):
+        """Deletes a category for good. RESOURCE_IN_USE: films have it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetActor(self, request, context):
         """Answers one actor. RESOURCE_NOT_FOUND: there is none of this name.
         """
@@ -151,6 +324,27 @@ class CatalogueServiceServicer:
 
     def ListActors(self, request, context):
         """Lists actors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateActor(self, request, context):
+        """Creates an actor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateActor(self, request, context):
+        """Sets fields of an actor. ETAG_MISMATCH: it has another state by now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteActor(self, request, context):
+        """Deletes an actor for good. RESOURCE_IN_USE: films have it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,6 +387,51 @@ def add_CatalogueServiceServicer_to_server(servicer, server):
                     request_deserializer=interview_dot_catalogue_dot_v1_dot_film__pb2.SearchFilmsRequest.FromString,
                     response_serializer=interview_dot_catalogue_dot_v1_dot_film__pb2.SearchFilmsResponse.SerializeToString,
             ),
+            'CreateFilm': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateFilm,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.CreateFilmRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.SerializeToString,
+            ),
+            'UpdateFilm': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateFilm,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.UpdateFilmRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.SerializeToString,
+            ),
+            'DeleteFilm': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFilm,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.DeleteFilmRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.SerializeToString,
+            ),
+            'UndeleteFilm': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteFilm,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_film__changes__pb2.UndeleteFilmRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.SerializeToString,
+            ),
+            'ExportFilms': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportFilms,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ExportFilmsRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ExportFilmsResponse.SerializeToString,
+            ),
+            'ImportFilms': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportFilms,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ImportFilmsRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ImportFilmsResponse.SerializeToString,
+            ),
+            'GetFilmImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFilmImport,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.GetFilmImportRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.FilmImport.SerializeToString,
+            ),
+            'WatchCatalogue': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchCatalogue,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_change__pb2.WatchCatalogueRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_change__pb2.WatchCatalogueResponse.SerializeToString,
+            ),
+            'ListChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChanges,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_change__pb2.ListChangesRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_change__pb2.ListChangesResponse.SerializeToString,
+            ),
             'GetCategory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCategory,
                     request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.GetCategoryRequest.FromString,
@@ -203,6 +442,21 @@ def add_CatalogueServiceServicer_to_server(servicer, server):
                     request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListCategoriesRequest.FromString,
                     response_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListCategoriesResponse.SerializeToString,
             ),
+            'CreateCategory': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCategory,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.CreateCategoryRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Category.SerializeToString,
+            ),
+            'UpdateCategory': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCategory,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.UpdateCategoryRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Category.SerializeToString,
+            ),
+            'DeleteCategory': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCategory,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.DeleteCategoryRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'GetActor': grpc.unary_unary_rpc_method_handler(
                     servicer.GetActor,
                     request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.GetActorRequest.FromString,
@@ -212,6 +466,21 @@ def add_CatalogueServiceServicer_to_server(servicer, server):
                     servicer.ListActors,
                     request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListActorsRequest.FromString,
                     response_serializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListActorsResponse.SerializeToString,
+            ),
+            'CreateActor': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateActor,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.CreateActorRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Actor.SerializeToString,
+            ),
+            'UpdateActor': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateActor,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.UpdateActorRequest.FromString,
+                    response_serializer=interview_dot_catalogue_dot_v1_dot_resources__pb2.Actor.SerializeToString,
+            ),
+            'DeleteActor': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteActor,
+                    request_deserializer=interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.DeleteActorRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'GetLanguage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLanguage,
@@ -232,7 +501,7 @@ def add_CatalogueServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogueService:
-    """Reads the film catalogue.
+    """The film catalogue: reading and changing it, moving films in and out, following its changes.
 
     Lists answer pages (AIP-158): a row that does not change while the pages are read comes
     exactly once; a row whose sort key moves may come twice or not at all.
@@ -347,6 +616,249 @@ class CatalogueService:
             _registered_method=True)
 
     @staticmethod
+    def CreateFilm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/CreateFilm',
+            interview_dot_catalogue_dot_v1_dot_film__changes__pb2.CreateFilmRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateFilm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/UpdateFilm',
+            interview_dot_catalogue_dot_v1_dot_film__changes__pb2.UpdateFilmRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteFilm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/DeleteFilm',
+            interview_dot_catalogue_dot_v1_dot_film__changes__pb2.DeleteFilmRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteFilm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/UndeleteFilm',
+            interview_dot_catalogue_dot_v1_dot_film__changes__pb2.UndeleteFilmRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Film.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportFilms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/ExportFilms',
+            interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ExportFilmsRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ExportFilmsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportFilms(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/interview.catalogue.v1.CatalogueService/ImportFilms',
+            interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ImportFilmsRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.ImportFilmsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFilmImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/GetFilmImport',
+            interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.GetFilmImportRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_film__bulk__pb2.FilmImport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchCatalogue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/WatchCatalogue',
+            interview_dot_catalogue_dot_v1_dot_change__pb2.WatchCatalogueRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_change__pb2.WatchCatalogueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/ListChanges',
+            interview_dot_catalogue_dot_v1_dot_change__pb2.ListChangesRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_change__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetCategory(request,
             target,
             options=(),
@@ -401,6 +913,87 @@ class CatalogueService:
             _registered_method=True)
 
     @staticmethod
+    def CreateCategory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/CreateCategory',
+            interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.CreateCategoryRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Category.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCategory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/UpdateCategory',
+            interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.UpdateCategoryRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Category.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCategory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/DeleteCategory',
+            interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.DeleteCategoryRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetActor(request,
             target,
             options=(),
@@ -444,6 +1037,87 @@ class CatalogueService:
             '/interview.catalogue.v1.CatalogueService/ListActors',
             interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListActorsRequest.SerializeToString,
             interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.ListActorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateActor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/CreateActor',
+            interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.CreateActorRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Actor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateActor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/UpdateActor',
+            interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.UpdateActorRequest.SerializeToString,
+            interview_dot_catalogue_dot_v1_dot_resources__pb2.Actor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteActor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.catalogue.v1.CatalogueService/DeleteActor',
+            interview_dot_catalogue_dot_v1_dot_taxonomy__pb2.DeleteActorRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

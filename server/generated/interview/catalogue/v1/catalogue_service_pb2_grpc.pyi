@@ -4,7 +4,11 @@ isort:skip_file
 The film catalogue: films with their categories, actors and languages."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
+from server.generated.interview.catalogue.v1 import change_pb2 as _change_pb2
+from server.generated.interview.catalogue.v1 import film_bulk_pb2 as _film_bulk_pb2
+from server.generated.interview.catalogue.v1 import film_changes_pb2 as _film_changes_pb2
 from server.generated.interview.catalogue.v1 import film_pb2 as _film_pb2
 from server.generated.interview.catalogue.v1 import resources_pb2 as _resources_pb2
 from server.generated.interview.catalogue.v1 import taxonomy_pb2 as _taxonomy_pb2
@@ -15,7 +19,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogueServiceStub:
-    """Reads the film catalogue.
+    """The film catalogue: reading and changing it, moving films in and out, following its changes.
 
     Lists answer pages (AIP-158): a row that does not change while the pages are read comes
     exactly once; a row whose sort key moves may come twice or not at all.
@@ -31,22 +35,69 @@ class CatalogueServiceStub:
     ListFilms: _aio.UnaryUnaryMultiCallable[_film_pb2.ListFilmsRequest, _film_pb2.ListFilmsResponse]
     """Lists films, with filter, order and pages."""
     SearchFilms: _aio.UnaryUnaryMultiCallable[_film_pb2.SearchFilmsRequest, _film_pb2.SearchFilmsResponse]
-    """Finds films by words in title and description, best match first."""
+    """Finds films by words in title, description, categories and names of actors, best match
+    first. Deleted films are not found.
+    """
+    CreateFilm: _aio.UnaryUnaryMultiCallable[_film_changes_pb2.CreateFilmRequest, _resources_pb2.Film]
+    """Creates a film. REFERENCE_NOT_FOUND: its language, a category or an actor is not there."""
+    UpdateFilm: _aio.UnaryUnaryMultiCallable[_film_changes_pb2.UpdateFilmRequest, _resources_pb2.Film]
+    """Sets fields of a film. ETAG_MISMATCH: it has another state by now; its changed_fields tell
+    what differs, so that a client can merge and try again. RESOURCE_DELETED: undelete it first.
+    """
+    DeleteFilm: _aio.UnaryUnaryMultiCallable[_film_changes_pb2.DeleteFilmRequest, _resources_pb2.Film]
+    """Deletes a film for 30 days and then for good (AIP-164). RESOURCE_IN_USE: there are copies of
+    it, or one is lent out.
+    """
+    UndeleteFilm: _aio.UnaryUnaryMultiCallable[_film_changes_pb2.UndeleteFilmRequest, _resources_pb2.Film]
+    """Takes a deletion back. RESOURCE_EXISTS: the film is not deleted (AIP-164)."""
+    ExportFilms: _aio.UnaryStreamMultiCallable[_film_bulk_pb2.ExportFilmsRequest, _film_bulk_pb2.ExportFilmsResponse]
+    """Streams all films of one moment in batches (AIP-158 is for pages that people read). A stream
+    that was cut goes on with a resume_cursor.
+    """
+    ImportFilms: _aio.StreamUnaryMultiCallable[_film_bulk_pb2.ImportFilmsRequest, _film_bulk_pb2.ImportFilmsResponse]
+    """Stores films that the client sends in numbered batches. The answer comes when the client
+    ended its side; after a cut GetFilmImport tells which batch is next. Where a film cannot be
+    taken, the status carries the FilmImport in its details.
+    """
+    GetFilmImport: _aio.UnaryUnaryMultiCallable[_film_bulk_pb2.GetFilmImportRequest, _film_bulk_pb2.FilmImport]
+    """Answers how far an import is; who may import may ask for its own imports alone."""
+    WatchCatalogue: _aio.UnaryStreamMultiCallable[_change_pb2.WatchCatalogueRequest, _change_pb2.WatchCatalogueResponse]
+    """Streams changes of the catalogue as they take effect, in order and without a gap, after what
+    is there where that is asked for. CURSOR_EXPIRED: the cursor is older than the changes that
+    are kept; begin with a snapshot. SLOW_CONSUMER: the client fell too far behind; the error has
+    a resume_cursor.
+    """
+    ListChanges: _aio.UnaryUnaryMultiCallable[_change_pb2.ListChangesRequest, _change_pb2.ListChangesResponse]
+    """Lists changes of the catalogue that were made, by revision."""
     GetCategory: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.GetCategoryRequest, _resources_pb2.Category]
     """Answers one category. RESOURCE_NOT_FOUND: there is none of this name."""
     ListCategories: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.ListCategoriesRequest, _taxonomy_pb2.ListCategoriesResponse]
     """Lists categories."""
+    CreateCategory: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.CreateCategoryRequest, _resources_pb2.Category]
+    """Creates a category. RESOURCE_EXISTS: another one has the display name."""
+    UpdateCategory: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.UpdateCategoryRequest, _resources_pb2.Category]
+    """Sets fields of a category. ETAG_MISMATCH: it has another state by now.
+    RESOURCE_EXISTS: another one has the display name.
+    """
+    DeleteCategory: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.DeleteCategoryRequest, _empty_pb2.Empty]
+    """Deletes a category for good. RESOURCE_IN_USE: films have it."""
     GetActor: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.GetActorRequest, _resources_pb2.Actor]
     """Answers one actor. RESOURCE_NOT_FOUND: there is none of this name."""
     ListActors: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.ListActorsRequest, _taxonomy_pb2.ListActorsResponse]
     """Lists actors."""
+    CreateActor: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.CreateActorRequest, _resources_pb2.Actor]
+    """Creates an actor."""
+    UpdateActor: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.UpdateActorRequest, _resources_pb2.Actor]
+    """Sets fields of an actor. ETAG_MISMATCH: it has another state by now."""
+    DeleteActor: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.DeleteActorRequest, _empty_pb2.Empty]
+    """Deletes an actor for good. RESOURCE_IN_USE: films have it."""
     GetLanguage: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.GetLanguageRequest, _resources_pb2.Language]
     """Answers one language. RESOURCE_NOT_FOUND: there is none of this name."""
     ListLanguages: _aio.UnaryUnaryMultiCallable[_taxonomy_pb2.ListLanguagesRequest, _taxonomy_pb2.ListLanguagesResponse]
     """Lists languages."""
 
 class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the film catalogue.
+    """The film catalogue: reading and changing it, moving films in and out, following its changes.
 
     Lists answer pages (AIP-158): a row that does not change while the pages are read comes
     exactly once; a row whose sort key moves may come twice or not at all.
@@ -84,7 +135,94 @@ class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _film_pb2.SearchFilmsRequest,
         context: _aio.ServicerContext[_film_pb2.SearchFilmsRequest, _abc.Awaitable[_film_pb2.SearchFilmsResponse]],
     ) -> _abc.Awaitable[_film_pb2.SearchFilmsResponse]:
-        """Finds films by words in title and description, best match first."""
+        """Finds films by words in title, description, categories and names of actors, best match
+        first. Deleted films are not found.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateFilm(
+        self,
+        request: _film_changes_pb2.CreateFilmRequest,
+        context: _aio.ServicerContext[_film_changes_pb2.CreateFilmRequest, _abc.Awaitable[_resources_pb2.Film]],
+    ) -> _abc.Awaitable[_resources_pb2.Film]:
+        """Creates a film. REFERENCE_NOT_FOUND: its language, a category or an actor is not there."""
+
+    @_abc_1.abstractmethod
+    def UpdateFilm(
+        self,
+        request: _film_changes_pb2.UpdateFilmRequest,
+        context: _aio.ServicerContext[_film_changes_pb2.UpdateFilmRequest, _abc.Awaitable[_resources_pb2.Film]],
+    ) -> _abc.Awaitable[_resources_pb2.Film]:
+        """Sets fields of a film. ETAG_MISMATCH: it has another state by now; its changed_fields tell
+        what differs, so that a client can merge and try again. RESOURCE_DELETED: undelete it first.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteFilm(
+        self,
+        request: _film_changes_pb2.DeleteFilmRequest,
+        context: _aio.ServicerContext[_film_changes_pb2.DeleteFilmRequest, _abc.Awaitable[_resources_pb2.Film]],
+    ) -> _abc.Awaitable[_resources_pb2.Film]:
+        """Deletes a film for 30 days and then for good (AIP-164). RESOURCE_IN_USE: there are copies of
+        it, or one is lent out.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteFilm(
+        self,
+        request: _film_changes_pb2.UndeleteFilmRequest,
+        context: _aio.ServicerContext[_film_changes_pb2.UndeleteFilmRequest, _abc.Awaitable[_resources_pb2.Film]],
+    ) -> _abc.Awaitable[_resources_pb2.Film]:
+        """Takes a deletion back. RESOURCE_EXISTS: the film is not deleted (AIP-164)."""
+
+    @_abc_1.abstractmethod
+    def ExportFilms(
+        self,
+        request: _film_bulk_pb2.ExportFilmsRequest,
+        context: _aio.ServicerContext[_film_bulk_pb2.ExportFilmsRequest, _abc.AsyncIterator[_film_bulk_pb2.ExportFilmsResponse]],
+    ) -> _abc.AsyncIterator[_film_bulk_pb2.ExportFilmsResponse]:
+        """Streams all films of one moment in batches (AIP-158 is for pages that people read). A stream
+        that was cut goes on with a resume_cursor.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportFilms(
+        self,
+        request_iterator: _abc.AsyncIterator[_film_bulk_pb2.ImportFilmsRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_film_bulk_pb2.ImportFilmsRequest], _abc.Awaitable[_film_bulk_pb2.ImportFilmsResponse]],
+    ) -> _abc.Awaitable[_film_bulk_pb2.ImportFilmsResponse]:
+        """Stores films that the client sends in numbered batches. The answer comes when the client
+        ended its side; after a cut GetFilmImport tells which batch is next. Where a film cannot be
+        taken, the status carries the FilmImport in its details.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFilmImport(
+        self,
+        request: _film_bulk_pb2.GetFilmImportRequest,
+        context: _aio.ServicerContext[_film_bulk_pb2.GetFilmImportRequest, _abc.Awaitable[_film_bulk_pb2.FilmImport]],
+    ) -> _abc.Awaitable[_film_bulk_pb2.FilmImport]:
+        """Answers how far an import is; who may import may ask for its own imports alone."""
+
+    @_abc_1.abstractmethod
+    def WatchCatalogue(
+        self,
+        request: _change_pb2.WatchCatalogueRequest,
+        context: _aio.ServicerContext[_change_pb2.WatchCatalogueRequest, _abc.AsyncIterator[_change_pb2.WatchCatalogueResponse]],
+    ) -> _abc.AsyncIterator[_change_pb2.WatchCatalogueResponse]:
+        """Streams changes of the catalogue as they take effect, in order and without a gap, after what
+        is there where that is asked for. CURSOR_EXPIRED: the cursor is older than the changes that
+        are kept; begin with a snapshot. SLOW_CONSUMER: the client fell too far behind; the error has
+        a resume_cursor.
+        """
+
+    @_abc_1.abstractmethod
+    def ListChanges(
+        self,
+        request: _change_pb2.ListChangesRequest,
+        context: _aio.ServicerContext[_change_pb2.ListChangesRequest, _abc.Awaitable[_change_pb2.ListChangesResponse]],
+    ) -> _abc.Awaitable[_change_pb2.ListChangesResponse]:
+        """Lists changes of the catalogue that were made, by revision."""
 
     @_abc_1.abstractmethod
     def GetCategory(
@@ -103,6 +241,32 @@ class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists categories."""
 
     @_abc_1.abstractmethod
+    def CreateCategory(
+        self,
+        request: _taxonomy_pb2.CreateCategoryRequest,
+        context: _aio.ServicerContext[_taxonomy_pb2.CreateCategoryRequest, _abc.Awaitable[_resources_pb2.Category]],
+    ) -> _abc.Awaitable[_resources_pb2.Category]:
+        """Creates a category. RESOURCE_EXISTS: another one has the display name."""
+
+    @_abc_1.abstractmethod
+    def UpdateCategory(
+        self,
+        request: _taxonomy_pb2.UpdateCategoryRequest,
+        context: _aio.ServicerContext[_taxonomy_pb2.UpdateCategoryRequest, _abc.Awaitable[_resources_pb2.Category]],
+    ) -> _abc.Awaitable[_resources_pb2.Category]:
+        """Sets fields of a category. ETAG_MISMATCH: it has another state by now.
+        RESOURCE_EXISTS: another one has the display name.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteCategory(
+        self,
+        request: _taxonomy_pb2.DeleteCategoryRequest,
+        context: _aio.ServicerContext[_taxonomy_pb2.DeleteCategoryRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """Deletes a category for good. RESOURCE_IN_USE: films have it."""
+
+    @_abc_1.abstractmethod
     def GetActor(
         self,
         request: _taxonomy_pb2.GetActorRequest,
@@ -117,6 +281,30 @@ class CatalogueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_taxonomy_pb2.ListActorsRequest, _abc.Awaitable[_taxonomy_pb2.ListActorsResponse]],
     ) -> _abc.Awaitable[_taxonomy_pb2.ListActorsResponse]:
         """Lists actors."""
+
+    @_abc_1.abstractmethod
+    def CreateActor(
+        self,
+        request: _taxonomy_pb2.CreateActorRequest,
+        context: _aio.ServicerContext[_taxonomy_pb2.CreateActorRequest, _abc.Awaitable[_resources_pb2.Actor]],
+    ) -> _abc.Awaitable[_resources_pb2.Actor]:
+        """Creates an actor."""
+
+    @_abc_1.abstractmethod
+    def UpdateActor(
+        self,
+        request: _taxonomy_pb2.UpdateActorRequest,
+        context: _aio.ServicerContext[_taxonomy_pb2.UpdateActorRequest, _abc.Awaitable[_resources_pb2.Actor]],
+    ) -> _abc.Awaitable[_resources_pb2.Actor]:
+        """Sets fields of an actor. ETAG_MISMATCH: it has another state by now."""
+
+    @_abc_1.abstractmethod
+    def DeleteActor(
+        self,
+        request: _taxonomy_pb2.DeleteActorRequest,
+        context: _aio.ServicerContext[_taxonomy_pb2.DeleteActorRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """Deletes an actor for good. RESOURCE_IN_USE: films have it."""
 
     @_abc_1.abstractmethod
     def GetLanguage(

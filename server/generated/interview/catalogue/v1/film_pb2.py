@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from server.generated.interview.catalogue.v1 import resources_pb2 as interview_dot_catalogue_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!interview/catalogue/v1/film.proto\x12\x16interview.catalogue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a&interview/catalogue/v1/resources.proto\"w\n\x0eGetFilmRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\x12\x1b\n\rif_none_match\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\xde\x01\n\x10ListFilmsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08order_by\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x06 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\x12\x12\n\x04skip\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1f\n\x11return_total_size\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01\"m\n\x11ListFilmsResponse\x12+\n\x05\x66ilms\x18\x01 \x03(\x0b\x32\x1c.interview.catalogue.v1.Film\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"a\n\x14\x42\x61tchGetFilmsRequest\x12\x13\n\x05names\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\"D\n\x15\x42\x61tchGetFilmsResponse\x12+\n\x05\x66ilms\x18\x01 \x03(\x0b\x32\x1c.interview.catalogue.v1.Film\"\xa8\x01\n\x12SearchFilmsRequest\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06\x66ilter\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x05 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\"b\n\x13SearchFilmsResponse\x12\x32\n\x07matches\x18\x01 \x03(\x0b\x32!.interview.catalogue.v1.FilmMatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\tFilmMatch\x12*\n\x04\x66ilm\x18\x01 \x01(\x0b\x32\x1c.interview.catalogue.v1.Film\x12\r\n\x05score\x18\x02 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!interview/catalogue/v1/film.proto\x12\x16interview.catalogue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a&interview/catalogue/v1/resources.proto\"w\n\x0eGetFilmRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\x12\x1b\n\rif_none_match\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\xfa\x01\n\x10ListFilmsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08order_by\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x06 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\x12\x12\n\x04skip\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1f\n\x11return_total_size\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01\"m\n\x11ListFilmsResponse\x12+\n\x05\x66ilms\x18\x01 \x03(\x0b\x32\x1c.interview.catalogue.v1.Film\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"a\n\x14\x42\x61tchGetFilmsRequest\x12\x13\n\x05names\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\"D\n\x15\x42\x61tchGetFilmsResponse\x12+\n\x05\x66ilms\x18\x01 \x03(\x0b\x32\x1c.interview.catalogue.v1.Film\"\xe6\x01\n\x12SearchFilmsRequest\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06\x66ilter\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x05 \x01(\x0e\x32 .interview.catalogue.v1.FilmViewB\x04\xe2\x41\x01\x01\x12<\n\x07ranking\x18\x06 \x01(\x0e\x32%.interview.catalogue.v1.SearchRankingB\x04\xe2\x41\x01\x01\"b\n\x13SearchFilmsResponse\x12\x32\n\x07matches\x18\x01 \x03(\x0b\x32!.interview.catalogue.v1.FilmMatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x01\n\tFilmMatch\x12*\n\x04\x66ilm\x18\x01 \x01(\x0b\x32\x1c.interview.catalogue.v1.Film\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07snippet\x18\x03 \x01(\t\x12\x35\n\nhighlights\x18\x04 \x03(\x0b\x32!.interview.catalogue.v1.TextRange\x12\x15\n\rsnippet_field\x18\x05 \x01(\t\x12\x12\n\nby_meaning\x18\x06 \x01(\x08\"1\n\tTextRange\x12\x12\n\nstart_byte\x18\x01 \x01(\x05\x12\x10\n\x08\x65nd_byte\x18\x02 \x01(\x05*m\n\rSearchRanking\x12\x1e\n\x1aSEARCH_RANKING_UNSPECIFIED\x10\x00\x12\x17\n\x13SEARCH_RANKING_TEXT\x10\x01\x12#\n\x1fSEARCH_RANKING_TEXT_AND_MEANING\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFILMSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001'
   _globals['_LISTFILMSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTFILMSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001'
+  _globals['_LISTFILMSREQUEST'].fields_by_name['show_deleted']._loaded_options = None
+  _globals['_LISTFILMSREQUEST'].fields_by_name['show_deleted']._serialized_options = b'\342A\001\001'
   _globals['_LISTFILMSREQUEST'].fields_by_name['view']._loaded_options = None
   _globals['_LISTFILMSREQUEST'].fields_by_name['view']._serialized_options = b'\342A\001\001'
   _globals['_LISTFILMSREQUEST'].fields_by_name['skip']._loaded_options = None
@@ -67,20 +69,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHFILMSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
   _globals['_SEARCHFILMSREQUEST'].fields_by_name['view']._loaded_options = None
   _globals['_SEARCHFILMSREQUEST'].fields_by_name['view']._serialized_options = b'\342A\001\001'
+  _globals['_SEARCHFILMSREQUEST'].fields_by_name['ranking']._loaded_options = None
+  _globals['_SEARCHFILMSREQUEST'].fields_by_name['ranking']._serialized_options = b'\342A\001\001'
+  _globals['_SEARCHRANKING']._serialized_start=1360
+  _globals['_SEARCHRANKING']._serialized_end=1469
   _globals['_GETFILMREQUEST']._serialized_start=134
   _globals['_GETFILMREQUEST']._serialized_end=253
   _globals['_LISTFILMSREQUEST']._serialized_start=256
-  _globals['_LISTFILMSREQUEST']._serialized_end=478
-  _globals['_LISTFILMSRESPONSE']._serialized_start=480
-  _globals['_LISTFILMSRESPONSE']._serialized_end=589
-  _globals['_BATCHGETFILMSREQUEST']._serialized_start=591
-  _globals['_BATCHGETFILMSREQUEST']._serialized_end=688
-  _globals['_BATCHGETFILMSRESPONSE']._serialized_start=690
-  _globals['_BATCHGETFILMSRESPONSE']._serialized_end=758
-  _globals['_SEARCHFILMSREQUEST']._serialized_start=761
-  _globals['_SEARCHFILMSREQUEST']._serialized_end=929
-  _globals['_SEARCHFILMSRESPONSE']._serialized_start=931
-  _globals['_SEARCHFILMSRESPONSE']._serialized_end=1029
-  _globals['_FILMMATCH']._serialized_start=1031
-  _globals['_FILMMATCH']._serialized_end=1101
+  _globals['_LISTFILMSREQUEST']._serialized_end=506
+  _globals['_LISTFILMSRESPONSE']._serialized_start=508
+  _globals['_LISTFILMSRESPONSE']._serialized_end=617
+  _globals['_BATCHGETFILMSREQUEST']._serialized_start=619
+  _globals['_BATCHGETFILMSREQUEST']._serialized_end=716
+  _globals['_BATCHGETFILMSRESPONSE']._serialized_start=718
+  _globals['_BATCHGETFILMSRESPONSE']._serialized_end=786
+  _globals['_SEARCHFILMSREQUEST']._serialized_start=789
+  _globals['_SEARCHFILMSREQUEST']._serialized_end=1019
+  _globals['_SEARCHFILMSRESPONSE']._serialized_start=1021
+  _globals['_SEARCHFILMSRESPONSE']._serialized_end=1119
+  _globals['_FILMMATCH']._serialized_start=1122
+  _globals['_FILMMATCH']._serialized_end=1307
+  _globals['_TEXTRANGE']._serialized_start=1309
+  _globals['_TEXTRANGE']._serialized_end=1358
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from server.generated.interview.catalogue.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SearchRanking:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SearchRankingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchRanking.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEARCH_RANKING_UNSPECIFIED: _SearchRanking.ValueType  # 0
+    """The same as SEARCH_RANKING_TEXT."""
+    SEARCH_RANKING_TEXT: _SearchRanking.ValueType  # 1
+    """Words alone: how many of the query's words a film has, and where."""
+    SEARCH_RANKING_TEXT_AND_MEANING: _SearchRanking.ValueType  # 2
+    """Words, and how near the meaning of title and description comes to the query's. Only on a
+    server that was installed with the extra "semantic"; others answer RANKING_UNAVAILABLE.
+    """
+
+class SearchRanking(_SearchRanking, metaclass=_SearchRankingEnumTypeWrapper):
+    """What the order of a search goes by."""
+
+SEARCH_RANKING_UNSPECIFIED: SearchRanking.ValueType  # 0
+"""The same as SEARCH_RANKING_TEXT."""
+SEARCH_RANKING_TEXT: SearchRanking.ValueType  # 1
+"""Words alone: how many of the query's words a film has, and where."""
+SEARCH_RANKING_TEXT_AND_MEANING: SearchRanking.ValueType  # 2
+"""Words, and how near the meaning of title and description comes to the query's. Only on a
+server that was installed with the extra "semantic"; others answer RANKING_UNAVAILABLE.
+"""
+Global___SearchRanking: _TypeAlias = SearchRanking  # noqa: Y015
 
 @_typing.final
 class GetFilmRequest(_message.Message):
@@ -61,6 +90,7 @@ class ListFilmsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    SHOW_DELETED_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     SKIP_FIELD_NUMBER: _builtins.int
     RETURN_TOTAL_SIZE_FIELD_NUMBER: _builtins.int
@@ -78,14 +108,17 @@ class ListFilmsRequest(_message.Message):
     """
     order_by: _builtins.str
     """Up to 4 fields in the syntax of AIP-132, at most 256 characters, for example
-    `title, release_year desc`. Equal films follow by number. Empty: by number.
+    `title, release_year desc`. Equal films follow by number, in the direction of the last
+    field. Empty: by number.
     """
+    show_deleted: _builtins.bool
+    """True: answer deleted films too."""
     view: _resources_pb2.FilmView.ValueType
     """How much to answer of each film. Unspecified: FILM_VIEW_BASIC."""
     skip: _builtins.int
     """Films to leave out before the first page: 0 to 10 000. Page tokens are cheaper."""
     return_total_size: _builtins.bool
-    """True: count all films that meet the filter into total_size. Costs a second query."""
+    """True: count the films that meet the filter into total_size. Costs a second query."""
     def __init__(
         self,
         *,
@@ -93,13 +126,14 @@ class ListFilmsRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        show_deleted: _builtins.bool = ...,
         view: _resources_pb2.FilmView.ValueType = ...,
         skip: _builtins.int = ...,
         return_total_size: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "return_total_size", b"return_total_size", "skip", b"skip", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "return_total_size", b"return_total_size", "show_deleted", b"show_deleted", "skip", b"skip", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -117,7 +151,9 @@ class ListFilmsResponse(_message.Message):
     next_page_token: _builtins.str
     """page_token of the next page, good for 72 hours. Empty: this is the last page."""
     total_size: _builtins.int
-    """How many films meet the filter. 0 unless return_total_size was set."""
+    """How many films meet the filter: exact without a filter, else counted up to 100 000, which
+    then means that many or more. 0 unless return_total_size was set.
+    """
     @_builtins.property
     def films(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Film]:
         """The films of this page, in order."""
@@ -200,8 +236,12 @@ class SearchFilmsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    RANKING_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """Words to look for in titles and descriptions: 1 to 512 characters."""
+    """Words to look for in titles, descriptions, categories and names of actors: 1 to 512
+    characters. A film need not have all of them. A word may be the beginning of a longer one,
+    and may have one letter wrong where no film has it as it is.
+    """
     filter: _builtins.str
     """Condition that the films also meet, as in ListFilmsRequest.filter."""
     page_size: _builtins.int
@@ -212,6 +252,8 @@ class SearchFilmsRequest(_message.Message):
     """
     view: _resources_pb2.FilmView.ValueType
     """How much to answer of each film. Unspecified: FILM_VIEW_BASIC."""
+    ranking: Global___SearchRanking.ValueType
+    """What the order goes by. Unspecified: SEARCH_RANKING_TEXT."""
     def __init__(
         self,
         *,
@@ -220,10 +262,11 @@ class SearchFilmsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         view: _resources_pb2.FilmView.ValueType = ...,
+        ranking: Global___SearchRanking.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "ranking", b"ranking", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -265,22 +308,70 @@ class FilmMatch(_message.Message):
 
     FILM_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    SNIPPET_FIELD_NUMBER: _builtins.int
+    HIGHLIGHTS_FIELD_NUMBER: _builtins.int
+    SNIPPET_FIELD_FIELD_NUMBER: _builtins.int
+    BY_MEANING_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """How well it matches, more than 0 and at most 1."""
+    snippet: _builtins.str
+    """The text of the film in which most of the words were found: the whole title, the names of
+    the categories or actors, or a part of the description, at most 240 bytes.
+    """
+    snippet_field: _builtins.str
+    """Path of the field that the snippet is of: "title", "description", "labels.categories" or
+    "labels.actors".
+    """
+    by_meaning: _builtins.bool
+    """True: found by its meaning, and not by any of the words."""
     @_builtins.property
     def film(self) -> _resources_pb2.Film:
         """The film."""
+
+    @_builtins.property
+    def highlights(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextRange]:
+        """Where the words stand in the snippet, from left to right, none within another."""
 
     def __init__(
         self,
         *,
         film: _resources_pb2.Film | None = ...,
         score: _builtins.float = ...,
+        snippet: _builtins.str = ...,
+        highlights: _abc.Iterable[Global___TextRange] | None = ...,
+        snippet_field: _builtins.str = ...,
+        by_meaning: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["film", b"film"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["film", b"film", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_meaning", b"by_meaning", "film", b"film", "highlights", b"highlights", "score", b"score", "snippet", b"snippet", "snippet_field", b"snippet_field"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FilmMatch: _TypeAlias = FilmMatch  # noqa: Y015
+
+@_typing.final
+class TextRange(_message.Message):
+    """A part of a text, in bytes of its UTF-8 form."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_BYTE_FIELD_NUMBER: _builtins.int
+    END_BYTE_FIELD_NUMBER: _builtins.int
+    start_byte: _builtins.int
+    """First byte, counted from 0."""
+    end_byte: _builtins.int
+    """The byte behind the last one."""
+    def __init__(
+        self,
+        *,
+        start_byte: _builtins.int = ...,
+        end_byte: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_byte", b"end_byte", "start_byte", b"start_byte"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextRange: _TypeAlias = TextRange  # noqa: Y015

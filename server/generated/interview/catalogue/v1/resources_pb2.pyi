@@ -141,6 +141,8 @@ class Film(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -164,18 +166,20 @@ class Film(_message.Message):
     streaming_available: _builtins.bool
     """Whether the film can be streamed."""
     revision: _builtins.int
-    """Number of this state of the film: grows with every change."""
+    """Revision of the catalogue in which this state of the film was made: grows with every change."""
     etag: _builtins.str
     """Strong entity tag of this state of the film, quoted. Sent back with a change, it makes
     the change fail with ETAG_MISMATCH when somebody else was faster.
     """
     @_builtins.property
     def rental_rate(self) -> _money_pb2.Money:
-        """Fee for one rental, more than 0."""
+        """Fee for one rental in US dollars and whole cents: 0.01 to 99.99. Unset at creation: 4.99."""
 
     @_builtins.property
     def replacement_cost(self) -> _money_pb2.Money:
-        """What a lost copy costs, more than 0."""
+        """What a lost copy costs in US dollars and whole cents: 0.01 to 999.99. Unset at creation:
+        19.99.
+        """
 
     @_builtins.property
     def special_features(self) -> _containers.RepeatedScalarFieldContainer[Global___SpecialFeature.ValueType]:
@@ -203,6 +207,16 @@ class Film(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the film was last changed."""
 
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When the film was deleted. Unset: it is not."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """When a deleted film may be deleted for good, 30 days after its deletion; until then it can
+        be undeleted. A film of which there are copies is kept longer.
+        """
+
     def __init__(
         self,
         *,
@@ -224,12 +238,14 @@ class Film(_message.Message):
         labels: Global___FilmLabels | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "create_time", b"create_time", "labels", b"labels", "length_minutes", b"length_minutes", "release_year", b"release_year", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "create_time", b"create_time", "delete_time", b"delete_time", "labels", b"labels", "length_minutes", b"length_minutes", "purge_time", b"purge_time", "release_year", b"release_year", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "actors", b"actors", "categories", b"categories", "create_time", b"create_time", "description", b"description", "etag", b"etag", "labels", b"labels", "language", b"language", "length_minutes", b"length_minutes", "name", b"name", "original_language", b"original_language", "rating", b"rating", "release_year", b"release_year", "rental_duration_days", b"rental_duration_days", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "revision", b"revision", "special_features", b"special_features", "streaming_available", b"streaming_available", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_release_year", b"_release_year", "actors", b"actors", "categories", b"categories", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "etag", b"etag", "labels", b"labels", "language", b"language", "length_minutes", b"length_minutes", "name", b"name", "original_language", b"original_language", "purge_time", b"purge_time", "rating", b"rating", "release_year", b"release_year", "rental_duration_days", b"rental_duration_days", "rental_rate", b"rental_rate", "replacement_cost", b"replacement_cost", "revision", b"revision", "special_features", b"special_features", "streaming_available", b"streaming_available", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__length_minutes: _TypeAlias = _typing.Literal["length_minutes"]  # noqa: Y015
     _WhichOneofArgType__length_minutes: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes"]  # noqa: Y015

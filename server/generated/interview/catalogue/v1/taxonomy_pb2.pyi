@@ -5,6 +5,7 @@ The film catalogue: films with their categories, actors and languages."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from server.generated.interview.catalogue.v1 import resources_pb2 as _resources_pb2
@@ -49,21 +50,33 @@ class ListCategoriesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Categories per page: 0 means 50, more than 1 000 means 1 000, less than 0 is refused."""
     page_token: _builtins.str
     """next_page_token of the last page, at most 2 048 characters; filter and order_by must be
     the same as then. Empty: the first page.
     """
+    filter: _builtins.str
+    """Condition that the categories meet, in the syntax of AIP-160, at most 2 048 characters, for
+    example `display_name = "Sci*"`. Empty: all categories.
+    """
+    order_by: _builtins.str
+    """Up to 4 fields in the syntax of AIP-132, at most 256 characters. Equal categories follow by
+    number, in the direction of the last field. Empty: by number.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -127,21 +140,33 @@ class ListActorsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Actors per page: 0 means 50, more than 1 000 means 1 000, less than 0 is refused."""
     page_token: _builtins.str
     """next_page_token of the last page, at most 2 048 characters; filter and order_by must be
     the same as then. Empty: the first page.
     """
+    filter: _builtins.str
+    """Condition that the actors meet, in the syntax of AIP-160, at most 2 048 characters, for
+    example `family_name = "GUINESS"`. Empty: all actors.
+    """
+    order_by: _builtins.str
+    """Up to 4 fields in the syntax of AIP-132, at most 256 characters. Equal actors follow by
+    number, in the direction of the last field. Empty: by number.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -250,3 +275,235 @@ class ListLanguagesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLanguagesResponse: _TypeAlias = ListLanguagesResponse  # noqa: Y015
+
+@_typing.final
+class CreateCategoryRequest(_message.Message):
+    """Request of CatalogueService.CreateCategory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID that names this call: the same one again within 24 hours gets the first answer, and
+    nothing is created twice (AIP-155). Empty: every call creates.
+    """
+    validate_only: _builtins.bool
+    """True: check everything and answer as if, but change nothing (AIP-163)."""
+    @_builtins.property
+    def category(self) -> _resources_pb2.Category:
+        """The category to create. Its name is chosen by the server; one that is sent is not looked at."""
+
+    def __init__(
+        self,
+        *,
+        category: _resources_pb2.Category | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["category", b"category"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCategoryRequest: _TypeAlias = CreateCategoryRequest  # noqa: Y015
+
+@_typing.final
+class UpdateCategoryRequest(_message.Message):
+    """Request of CatalogueService.UpdateCategory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As in CreateCategoryRequest."""
+    validate_only: _builtins.bool
+    """True: check everything and answer as if, but change nothing (AIP-163)."""
+    @_builtins.property
+    def category(self) -> _resources_pb2.Category:
+        """The category: its name says which, its etag, unless empty, which state is meant."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields to set, "*" for all. Empty: those that are sent with a value (AIP-134)."""
+
+    def __init__(
+        self,
+        *,
+        category: _resources_pb2.Category | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCategoryRequest: _TypeAlias = UpdateCategoryRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCategoryRequest(_message.Message):
+    """Request of CatalogueService.DeleteCategory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the category, "categories/{category}"."""
+    etag: _builtins.str
+    """The etag that the category must have. Empty: any."""
+    force: _builtins.bool
+    """True: take the category out of its films, deleted ones too, which are thereby changed; at most
+    1 000 of them. False: a category of films is kept, with RESOURCE_IN_USE.
+    """
+    allow_missing: _builtins.bool
+    """True: a category that is not there counts as deleted (AIP-135)."""
+    request_id: _builtins.str
+    """As in CreateCategoryRequest."""
+    validate_only: _builtins.bool
+    """True: check everything, but change nothing (AIP-163)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        force: _builtins.bool = ...,
+        allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "etag", b"etag", "force", b"force", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCategoryRequest: _TypeAlias = DeleteCategoryRequest  # noqa: Y015
+
+@_typing.final
+class CreateActorRequest(_message.Message):
+    """Request of CatalogueService.CreateActor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID that names this call: the same one again within 24 hours gets the first answer, and
+    nothing is created twice (AIP-155). Empty: every call creates.
+    """
+    validate_only: _builtins.bool
+    """True: check everything and answer as if, but change nothing (AIP-163)."""
+    @_builtins.property
+    def actor(self) -> _resources_pb2.Actor:
+        """The actor to create. Its name is chosen by the server; one that is sent is not looked at."""
+
+    def __init__(
+        self,
+        *,
+        actor: _resources_pb2.Actor | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateActorRequest: _TypeAlias = CreateActorRequest  # noqa: Y015
+
+@_typing.final
+class UpdateActorRequest(_message.Message):
+    """Request of CatalogueService.UpdateActor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As in CreateActorRequest."""
+    validate_only: _builtins.bool
+    """True: check everything and answer as if, but change nothing (AIP-163)."""
+    @_builtins.property
+    def actor(self) -> _resources_pb2.Actor:
+        """The actor: its name says which, its etag, unless empty, which state is meant."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields to set, "*" for all. Empty: those that are sent with a value (AIP-134)."""
+
+    def __init__(
+        self,
+        *,
+        actor: _resources_pb2.Actor | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateActorRequest: _TypeAlias = UpdateActorRequest  # noqa: Y015
+
+@_typing.final
+class DeleteActorRequest(_message.Message):
+    """Request of CatalogueService.DeleteActor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name of the actor, "actors/{actor}"."""
+    etag: _builtins.str
+    """The etag that the actor must have. Empty: any."""
+    force: _builtins.bool
+    """True: take the actor out of its films, deleted ones too, which are thereby changed; at most
+    1 000 of them. False: an actor of films is kept, with RESOURCE_IN_USE.
+    """
+    allow_missing: _builtins.bool
+    """True: an actor that is not there counts as deleted (AIP-135)."""
+    request_id: _builtins.str
+    """As in CreateActorRequest."""
+    validate_only: _builtins.bool
+    """True: check everything, but change nothing (AIP-163)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        force: _builtins.bool = ...,
+        allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "etag", b"etag", "force", b"force", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteActorRequest: _TypeAlias = DeleteActorRequest  # noqa: Y015

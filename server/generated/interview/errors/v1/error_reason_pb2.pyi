@@ -199,6 +199,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The answer would be larger than the server sends; ask for fewer items or for a smaller view.
     Code RESOURCE_EXHAUSTED. Metadata: limit_bytes, answer_bytes.
     """
+    ERROR_REASON_RANKING_UNAVAILABLE: _ErrorReason.ValueType  # 92
+    """The server was installed without what the ranking needs; ask for another one. Code
+    UNIMPLEMENTED. Metadata: ranking, allowed_rankings.
+    """
     ERROR_REASON_PROTOCOL_VIOLATION: _ErrorReason.ValueType  # 100
     """A frame came that the protocol does not allow here, such as a user message before start. Code
     INVALID_ARGUMENT. Metadata: expected, received.
@@ -426,6 +430,10 @@ ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 90
 ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 91
 """The answer would be larger than the server sends; ask for fewer items or for a smaller view.
 Code RESOURCE_EXHAUSTED. Metadata: limit_bytes, answer_bytes.
+"""
+ERROR_REASON_RANKING_UNAVAILABLE: ErrorReason.ValueType  # 92
+"""The server was installed without what the ranking needs; ask for another one. Code
+UNIMPLEMENTED. Metadata: ranking, allowed_rankings.
 """
 ERROR_REASON_PROTOCOL_VIOLATION: ErrorReason.ValueType  # 100
 """A frame came that the protocol does not allow here, such as a user message before start. Code

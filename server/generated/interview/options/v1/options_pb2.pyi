@@ -172,8 +172,8 @@ class CallLimits(_message.Message):
     cost: _builtins.int
     """Tokens that a call takes from its rate bucket."""
     bucket: _builtins.str
-    """Name of the rate bucket that the call draws from: "read", "write", "login", "agent" or
-    "bulk". Empty: "write".
+    """Name of the rate bucket that the call draws from: "read", "write", "login", "agent",
+    "watch" or "bulk". Empty: "write".
     """
     max_streams_per_principal: _builtins.int
     """Streams of this method that one principal may hold open at a time. 0: no limit."""

@@ -5,32 +5,55 @@ from __future__ import annotations
 
 from grpc import aio
 
+from ....google.protobuf import (
+    Empty,
+)
 from . import (
     Actor,
     BatchGetFilmsRequest,
     BatchGetFilmsResponse,
     Category,
+    CreateActorRequest,
+    CreateCategoryRequest,
+    CreateFilmRequest,
+    DeleteActorRequest,
+    DeleteCategoryRequest,
+    DeleteFilmRequest,
+    ExportFilmsRequest,
+    ExportFilmsResponse,
     Film,
+    FilmImport,
     GetActorRequest,
     GetCategoryRequest,
+    GetFilmImportRequest,
     GetFilmRequest,
     GetLanguageRequest,
+    ImportFilmsRequest,
+    ImportFilmsResponse,
     Language,
     ListActorsRequest,
     ListActorsResponse,
     ListCategoriesRequest,
     ListCategoriesResponse,
+    ListChangesRequest,
+    ListChangesResponse,
     ListFilmsRequest,
     ListFilmsResponse,
     ListLanguagesRequest,
     ListLanguagesResponse,
     SearchFilmsRequest,
     SearchFilmsResponse,
+    UndeleteFilmRequest,
+    UpdateActorRequest,
+    UpdateCategoryRequest,
+    UpdateFilmRequest,
+    WatchCatalogueRequest,
+    WatchCatalogueResponse,
 )
 
 
 class CatalogueServiceStub:
-    """Reads the film catalogue.
+    """The film catalogue: reading and changing it, moving films in and out, following its changes.
 
     Lists answer pages (AIP-158): a row that does not change while the pages are read comes
     exactly once; a row whose sort key moves may come twice or not at all.
@@ -62,7 +85,76 @@ class CatalogueServiceStub:
             request_serializer=bytes,
             response_deserializer=SearchFilmsResponse.parse,
         )
-        """Finds films by words in title and description, best match first."""
+        """Finds films by words in title, description, categories and names of actors, best match
+        first. Deleted films are not found.
+        """
+        self.create_film: aio.UnaryUnaryMultiCallable[CreateFilmRequest, Film] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/CreateFilm",
+            request_serializer=bytes,
+            response_deserializer=Film.parse,
+        )
+        """Creates a film. REFERENCE_NOT_FOUND: its language, a category or an actor is not there."""
+        self.update_film: aio.UnaryUnaryMultiCallable[UpdateFilmRequest, Film] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/UpdateFilm",
+            request_serializer=bytes,
+            response_deserializer=Film.parse,
+        )
+        """Sets fields of a film. ETAG_MISMATCH: it has another state by now; its changed_fields tell
+        what differs, so that a client can merge and try again. RESOURCE_DELETED: undelete it first.
+        """
+        self.delete_film: aio.UnaryUnaryMultiCallable[DeleteFilmRequest, Film] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/DeleteFilm",
+            request_serializer=bytes,
+            response_deserializer=Film.parse,
+        )
+        """Deletes a film for 30 days and then for good (AIP-164). RESOURCE_IN_USE: there are copies of
+        it, or one is lent out.
+        """
+        self.undelete_film: aio.UnaryUnaryMultiCallable[UndeleteFilmRequest, Film] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/UndeleteFilm",
+            request_serializer=bytes,
+            response_deserializer=Film.parse,
+        )
+        """Takes a deletion back. RESOURCE_EXISTS: the film is not deleted (AIP-164)."""
+        self.export_films: aio.UnaryStreamMultiCallable[ExportFilmsRequest, ExportFilmsResponse] = channel.unary_stream(
+            "/interview.catalogue.v1.CatalogueService/ExportFilms",
+            request_serializer=bytes,
+            response_deserializer=ExportFilmsResponse.parse,
+        )
+        """Streams all films of one moment in batches (AIP-158 is for pages that people read). A stream
+        that was cut goes on with a resume_cursor.
+        """
+        self.import_films: aio.StreamUnaryMultiCallable[ImportFilmsRequest, ImportFilmsResponse] = channel.stream_unary(
+            "/interview.catalogue.v1.CatalogueService/ImportFilms",
+            request_serializer=bytes,
+            response_deserializer=ImportFilmsResponse.parse,
+        )
+        """Stores films that the client sends in numbered batches. The answer comes when the client
+        ended its side; after a cut GetFilmImport tells which batch is next. Where a film cannot be
+        taken, the status carries the FilmImport in its details.
+        """
+        self.get_film_import: aio.UnaryUnaryMultiCallable[GetFilmImportRequest, FilmImport] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/GetFilmImport",
+            request_serializer=bytes,
+            response_deserializer=FilmImport.parse,
+        )
+        """Answers how far an import is; who may import may ask for its own imports alone."""
+        self.watch_catalogue: aio.UnaryStreamMultiCallable[WatchCatalogueRequest, WatchCatalogueResponse] = channel.unary_stream(
+            "/interview.catalogue.v1.CatalogueService/WatchCatalogue",
+            request_serializer=bytes,
+            response_deserializer=WatchCatalogueResponse.parse,
+        )
+        """Streams changes of the catalogue as they take effect, in order and without a gap, after what
+        is there where that is asked for. CURSOR_EXPIRED: the cursor is older than the changes that
+        are kept; begin with a snapshot. SLOW_CONSUMER: the client fell too far behind; the error has
+        a resume_cursor.
+        """
+        self.list_changes: aio.UnaryUnaryMultiCallable[ListChangesRequest, ListChangesResponse] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/ListChanges",
+            request_serializer=bytes,
+            response_deserializer=ListChangesResponse.parse,
+        )
+        """Lists changes of the catalogue that were made, by revision."""
         self.get_category: aio.UnaryUnaryMultiCallable[GetCategoryRequest, Category] = channel.unary_unary(
             "/interview.catalogue.v1.CatalogueService/GetCategory",
             request_serializer=bytes,
@@ -75,6 +167,26 @@ class CatalogueServiceStub:
             response_deserializer=ListCategoriesResponse.parse,
         )
         """Lists categories."""
+        self.create_category: aio.UnaryUnaryMultiCallable[CreateCategoryRequest, Category] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/CreateCategory",
+            request_serializer=bytes,
+            response_deserializer=Category.parse,
+        )
+        """Creates a category. RESOURCE_EXISTS: another one has the display name."""
+        self.update_category: aio.UnaryUnaryMultiCallable[UpdateCategoryRequest, Category] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/UpdateCategory",
+            request_serializer=bytes,
+            response_deserializer=Category.parse,
+        )
+        """Sets fields of a category. ETAG_MISMATCH: it has another state by now.
+        RESOURCE_EXISTS: another one has the display name.
+        """
+        self.delete_category: aio.UnaryUnaryMultiCallable[DeleteCategoryRequest, Empty] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/DeleteCategory",
+            request_serializer=bytes,
+            response_deserializer=Empty.parse,
+        )
+        """Deletes a category for good. RESOURCE_IN_USE: films have it."""
         self.get_actor: aio.UnaryUnaryMultiCallable[GetActorRequest, Actor] = channel.unary_unary(
             "/interview.catalogue.v1.CatalogueService/GetActor",
             request_serializer=bytes,
@@ -87,6 +199,24 @@ class CatalogueServiceStub:
             response_deserializer=ListActorsResponse.parse,
         )
         """Lists actors."""
+        self.create_actor: aio.UnaryUnaryMultiCallable[CreateActorRequest, Actor] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/CreateActor",
+            request_serializer=bytes,
+            response_deserializer=Actor.parse,
+        )
+        """Creates an actor."""
+        self.update_actor: aio.UnaryUnaryMultiCallable[UpdateActorRequest, Actor] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/UpdateActor",
+            request_serializer=bytes,
+            response_deserializer=Actor.parse,
+        )
+        """Sets fields of an actor. ETAG_MISMATCH: it has another state by now."""
+        self.delete_actor: aio.UnaryUnaryMultiCallable[DeleteActorRequest, Empty] = channel.unary_unary(
+            "/interview.catalogue.v1.CatalogueService/DeleteActor",
+            request_serializer=bytes,
+            response_deserializer=Empty.parse,
+        )
+        """Deletes an actor for good. RESOURCE_IN_USE: films have it."""
         self.get_language: aio.UnaryUnaryMultiCallable[GetLanguageRequest, Language] = channel.unary_unary(
             "/interview.catalogue.v1.CatalogueService/GetLanguage",
             request_serializer=bytes,

@@ -308,6 +308,12 @@ class ErrorReason(betterproto2.Enum):
     Code RESOURCE_EXHAUSTED. Metadata: limit_bytes, answer_bytes.
     """
 
+    RANKING_UNAVAILABLE = 92
+    """
+    The server was installed without what the ranking needs; ask for another one. Code
+    UNIMPLEMENTED. Metadata: ranking, allowed_rankings.
+    """
+
     PROTOCOL_VIOLATION = 100
     """
     A frame came that the protocol does not allow here, such as a user message before start. Code
@@ -424,6 +430,7 @@ class ErrorReason(betterproto2.Enum):
             89: "ERROR_REASON_DEADLINE_EXCEEDED",
             90: "ERROR_REASON_METHOD_UNKNOWN",
             91: "ERROR_REASON_ANSWER_TOO_LARGE",
+            92: "ERROR_REASON_RANKING_UNAVAILABLE",
             100: "ERROR_REASON_PROTOCOL_VIOLATION",
             101: "ERROR_REASON_TURN_IN_PROGRESS",
             102: "ERROR_REASON_TURN_ID_REUSED",
@@ -489,6 +496,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_DEADLINE_EXCEEDED": 89,
             "ERROR_REASON_METHOD_UNKNOWN": 90,
             "ERROR_REASON_ANSWER_TOO_LARGE": 91,
+            "ERROR_REASON_RANKING_UNAVAILABLE": 92,
             "ERROR_REASON_PROTOCOL_VIOLATION": 100,
             "ERROR_REASON_TURN_IN_PROGRESS": 101,
             "ERROR_REASON_TURN_ID_REUSED": 102,

@@ -193,8 +193,8 @@ class CallLimits(betterproto2.Message):
 
     bucket: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Name of the rate bucket that the call draws from: "read", "write", "login", "agent" or
-    "bulk". Empty: "write".
+    Name of the rate bucket that the call draws from: "read", "write", "login", "agent",
+    "watch" or "bulk". Empty: "write".
     """
 
     max_streams_per_principal: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
