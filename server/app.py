@@ -27,10 +27,7 @@ from server.agent.tools import catalogue_tools
 from server.audit.kept import kept_of
 from server.auth.users import Users
 from server.auth_parts import AuthParts
-from server.catalogue.domain import Catalogue
-from server.catalogue.query_fields import film_fields
-from server.catalogue.repository import SqlCatalogue
-from server.catalogue.servicer import CatalogueServicer
+from server.catalogue_parts import CatalogueParts
 from server.composition import (
     database_options,
     drain_times,
@@ -60,7 +57,6 @@ from server.rpc.drain import DrainGate
 from server.rpc.health import Health
 from server.rpc.lifecycle import GrpcServer
 from server.rpc.methods import Method, methods_of
-from server.rpc.page_token import PageTokens
 from server.rpc.policy import MethodPolicy, infrastructure, policy_of
 from server.rpc.rate import RateLimits
 from server.rpc.reflection import reflection_methods
@@ -99,14 +95,17 @@ class Application:
             telemetry=self._observation.telemetry,
         )
         self._closing.push_async_callback(self.database.close)
-        self.catalogue = Catalogue(SqlCatalogue(self.database), film_fields(), clock)
         self._auth = AuthParts(settings, secret, self.database, clock, log)
         self._closing.push_async_callback(self._auth.close)
+        self._catalogue = CatalogueParts(
+            settings, secret, self.database, self._auth.audit_rows, clock, log
+        )
+        self._closing.push_async_callback(self._catalogue.close)
         self._build_limits()
         self.health = Health([service.full_name for service in SERVICES])
         self._gate = DrainGate()
         self._boundary = Boundary(
-            self._methods(secret),
+            self._methods(),
             Chain(
                 AccessLog(log.bind(logger="access")),
                 self._observation.interceptors,
@@ -150,6 +149,7 @@ class Application:
             asyncio.create_task(self._load_agents()),
             asyncio.create_task(watch_database(self.database, self._note_database, self._log)),
             *self._auth.background(),
+            *self._catalogue.background(),
         ]
         if tls is not None:
             self._background.append(asyncio.create_task(tls.watch()))
@@ -202,14 +202,13 @@ class Application:
             telemetry=telemetry,
         )
 
-    def _methods(self, secret: bytes) -> Sequence[Method]:
-        page_tokens = PageTokens(secret, self._clock, secrets.token_bytes)
+    def _methods(self) -> Sequence[Method]:
         methods = [
             *methods_of(AUTH, self._auth.auth_servicer),
             *methods_of(USERS, self._auth.user_servicer),
-            *methods_of(CATALOGUE, CatalogueServicer(self.catalogue, page_tokens)),
+            *methods_of(CATALOGUE, *self._catalogue.servicers),
             *methods_of(AGENT, AgentServicer(self._chat_parts())),
-            *methods_of(HEALTH, self.health, _infrastructure_policy),
+            *methods_of(HEALTH, self.health, policy=_infrastructure_policy),
         ]
         if self.settings.reflection_served:
             services = [service.full_name for service in (*SERVICES, HEALTH)]
@@ -263,10 +262,10 @@ class Application:
         # Importing Semantic Kernel takes seconds: after the port is open, and in a thread.
         kernel = await imported("server.agent.kernel")
         watch = ModelWatch(self._note_model, clock=monotonic, log=self._log)
-        model = language_model(kernel, self.settings, self.catalogue, watch)
+        model = language_model(kernel, self.settings, self._catalogue.catalogue, watch)
         engine: ChatEngine = kernel.build_engine(
             model=model,
-            catalogue_tools=catalogue_tools(self.catalogue),
+            catalogue_tools=catalogue_tools(self._catalogue.catalogue),
             telemetry=self._observation.telemetry,
         )
         self._engine = engine

@@ -43,6 +43,9 @@ def places(settings: Settings, read_connections: int) -> Mapping[CallClass, Plac
         CallClass.LOGIN: Places(settings.max_running_logins, settings.max_waiting_logins, 0.5),
         # A chat ends when somebody has said enough: nobody can wait for that.
         CallClass.CHAT: Places(settings.max_chats, 0, 0.0),
+        # Nor for the end of a watch, or of a catalogue that is on its way in or out.
+        CallClass.WATCH: Places(settings.max_watches, 0, 0.0),
+        CallClass.BULK: Places(settings.max_bulk_streams, 0, 0.0),
     }
 
 
@@ -53,6 +56,7 @@ def rates(settings: Settings) -> Mapping[str, Rate]:
         "write": Rate(settings.write_rate, settings.write_burst),
         "login": Rate(settings.login_rate, settings.login_burst),
         "agent": Rate(settings.agent_rate, settings.agent_burst),
+        "watch": Rate(settings.watch_rate, settings.watch_burst),
         "bulk": Rate(settings.bulk_rate, settings.bulk_burst),
     }
     return {name: rate for name, rate in chosen.items() if rate.per_second}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, text
 
-from server.catalogue.indexing import reindex
+from server.catalogue.loaded import films_loaded
 from server.catalogue.models import Film
 from server.catalogue.pagila_tables import OWN_COLUMNS, TABLES
 from server.database import migrate
@@ -120,4 +120,4 @@ async def _index(database: Database) -> int:
         indexed = await write.first(_INDEXED_FILMS)
         if films == indexed:
             return 0
-        return await reindex(write, is_sqlite=False)
+        return await films_loaded(write, is_sqlite=False)

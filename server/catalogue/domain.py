@@ -57,11 +57,13 @@ class Film:
     create_time: datetime
     update_time: datetime
     revision: int
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category and how many films are in it."""
+    """A category and how many films that are not deleted are in it."""
 
     category_id: int
     name: str
@@ -71,7 +73,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """An actor and in how many films of the catalogue they play."""
+    """An actor and in how many films that are not deleted they play."""
 
     actor_id: int
     given_name: str

@@ -73,6 +73,8 @@ def select_films(*, full: bool, extra: Sequence[ColumnElement[Any]] = ()) -> Sel
             film.revision,
             _categories().label("categories"),
             (_actors() if full else cast(null(), Text)).label("actors"),
+            film.delete_time,
+            film.purge_time,
             *extra,
         )
         .join(_LANGUAGE, _LANGUAGE.c.language_id == film.language_id)
@@ -106,7 +108,7 @@ def film_of(row: Sequence[Any]) -> Film:
     # By position: reading each column by its name costs more than all the rest.
     (film_id, title, description, year, language_id, language, original_id, original,
      rental_duration, rental_rate, length, replacement_cost, rating, features, streaming,
-     created, updated, revision, categories, actors, *_) = row  # fmt: skip
+     created, updated, revision, categories, actors, deleted, purge, *_) = row  # fmt: skip
     return Film(
         film_id=film_id,
         title=title,
@@ -128,6 +130,8 @@ def film_of(row: Sequence[Any]) -> Film:
         create_time=created or updated,
         update_time=updated,
         revision=revision,
+        delete_time=deleted,
+        purge_time=purge,
     )
 
 

@@ -1,6 +1,5 @@
 """Between the catalogue's things and its messages."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from server.catalogue.domain import Actor, Category, Film, FilmMatch, Language
+from server.catalogue.etags import actor_etag, category_etag, film_etag
 from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2
 from server.rpc.well_known import timestamp
 
@@ -57,17 +57,6 @@ def money(amount: Decimal) -> Money:
     return Money(currency_code="USD", units=units, nanos=int((amount - units).scaleb(9)))
 
 
-def etag(name: str, *state: object) -> str:
-    """Return a strong entity tag, quoted, of a row's name and state (RFC 9110, 8.8.3)."""
-    digest = hashlib.blake2b(repr((name, state)).encode(), digest_size=9)
-    return f'"{digest.hexdigest()}"'
-
-
-def film_etag(film: Film) -> str:
-    """Return the entity tag of a film's state."""
-    return etag(f"films/{film.film_id}", film.revision, film.update_time.timestamp())
-
-
 def film_message(film: Film, *, full: bool) -> resources_pb2.Film:
     """Turn a film into its message, in FILM_VIEW_FULL or without description and actors."""
     message = resources_pb2.Film()
@@ -99,6 +88,10 @@ def fill_film(message: resources_pb2.Film, film: Film, *, full: bool) -> None:
     message.streaming_available = film.streaming_available
     _set_time(message.create_time, film.create_time)
     _set_time(message.update_time, film.update_time)
+    if film.delete_time is not None:
+        _set_time(message.delete_time, film.delete_time)
+    if film.purge_time is not None:
+        _set_time(message.purge_time, film.purge_time)
     message.revision = film.revision
     message.etag = film_etag(film)
     _fill_references(message, film, full=full)
@@ -147,7 +140,7 @@ def category_message(category: Category) -> resources_pb2.Category:
         display_name=category.name,
         film_count=category.film_count,
         update_time=timestamp(category.update_time),
-        etag=etag(name, category.name, category.update_time.timestamp()),
+        etag=category_etag(category),
     )
 
 
@@ -160,7 +153,7 @@ def actor_message(actor: Actor) -> resources_pb2.Actor:
         family_name=actor.family_name,
         film_count=actor.film_count,
         update_time=timestamp(actor.update_time),
-        etag=etag(name, actor.given_name, actor.family_name, actor.update_time.timestamp()),
+        etag=actor_etag(actor),
     )
 
 

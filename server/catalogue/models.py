@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database.base import Base
-from server.database.types import Money, TextList, UtcDateTime
+from server.database.types import BigKey, Money, TextList, UtcDateTime
 
 RATINGS = ("G", "PG", "PG-13", "R", "NC-17")
 SPECIAL_FEATURES = ("Trailers", "Commentaries", "Deleted Scenes", "Behind the Scenes")
@@ -59,9 +60,10 @@ class Actor(Base):
 
 
 class Film(Base):
-    """A film. `last_update` is its update time; `revision` counts its changes.
+    """A film. `last_update` is its update time; `revision` that of its last change.
 
-    `create_time` is NULL where it is not known, as in a restored Pagila.
+    `create_time` is NULL where it is not known, as in a restored Pagila; `delete_time` and
+    `purge_time` are NULL where it is not deleted.
     """
 
     __tablename__ = "film"
@@ -74,6 +76,7 @@ class Film(Base):
         Index("idx_film_title_bytes", text('title COLLATE "C"'), "film_id").ddl_if(
             dialect="postgresql"
         ),
+        Index("idx_film_purge_time", "purge_time"),
     )
 
     film_id: Mapped[int] = mapped_column(primary_key=True)
@@ -94,6 +97,8 @@ class Film(Base):
     streaming_available: Mapped[bool] = mapped_column(server_default=false())
     create_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    delete_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purge_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class FilmActor(Base):
@@ -116,3 +121,79 @@ class FilmCategory(Base):
     film_id: Mapped[int] = mapped_column(ForeignKey("film.film_id"), primary_key=True)
     category_id: Mapped[int] = mapped_column(ForeignKey("category.category_id"), primary_key=True)
     last_update: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+
+
+class FilmCount(Base):
+    """How many films that are not deleted a category (`kind`) or an actor of this number has.
+
+    The kind "film" with number 0 counts all of them. Without a row there are none.
+    """
+
+    __tablename__ = "film_count"
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    films: Mapped[int] = mapped_column(Integer)
+
+
+class CatalogueState(Base):
+    """The revision of the catalogue, in one row that every change holds until it is committed.
+
+    So revisions are in the order of commits: none comes late, none is missing. The last numbers
+    that rows got are kept for SQLite, which would give the number of a deleted row again.
+    """
+
+    __tablename__ = "catalogue_state"
+
+    state_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    last_film: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_category: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_actor: Mapped[int] = mapped_column(Integer, server_default="0")
+
+
+class CatalogueChange(Base):
+    """One change of the catalogue, written in its transaction.
+
+    `resource` and `previous` are JSON of server.catalogue.change_records; `changed_fields` are
+    the contract's names with commas between them.
+    """
+
+    __tablename__ = "catalogue_change"
+    __table_args__ = (
+        Index("idx_catalogue_change_resource", "kind", "number", "revision"),
+        Index("idx_catalogue_change_time", "change_time"),
+    )
+
+    revision: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=False)
+    change_type: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int] = mapped_column(Integer)
+    change_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    principal: Mapped[str] = mapped_column(String(256), server_default="")
+    request_id: Mapped[str] = mapped_column(String(128), server_default="")
+    resource: Mapped[str | None] = mapped_column(Text)
+    previous: Mapped[str | None] = mapped_column(Text)
+    changed_fields: Mapped[str] = mapped_column(Text, server_default="")
+
+
+class FilmImport(Base):
+    """An import of films; `stream_id` is the stream that may store its next batch."""
+
+    __tablename__ = "film_import"
+    __table_args__ = (Index("idx_film_import_update_time", "update_time"),)
+
+    import_id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID]
+    stream_id: Mapped[UUID]
+    mode: Mapped[str] = mapped_column(String(16))
+    conflict_policy: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    committed_batch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    created: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    skipped: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    failed: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    failures: Mapped[str] = mapped_column(Text, server_default="[]")
+    create_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    update_time: Mapped[datetime] = mapped_column(UtcDateTime)

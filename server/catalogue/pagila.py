@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import text
 
-from server.catalogue.indexing import reindex
+from server.catalogue.loaded import films_loaded
 from server.catalogue.pagila_rows import DumpSurvey, read_batches
 from server.catalogue.pagila_tables import TABLES
 from server.catalogue.row_store import RowStore
@@ -62,7 +62,8 @@ async def import_dump(
         if not database.is_sqlite:
             changed = [TABLES[name] for name, count in summary.tables.items() if count.inserted]
             await advance_sequences(write, changed)
-        await reindex(write, is_sqlite=database.is_sqlite, film_ids=films)
+        if summary.inserted:
+            await films_loaded(write, is_sqlite=database.is_sqlite, film_ids=films)
     return summary
 
 

@@ -30,7 +30,9 @@ TABLES: dict[str, Table] = {
 }
 
 OWN_COLUMNS: dict[str, frozenset[str]] = {
-    "film": frozenset({"streaming_available", "create_time", "revision"})
+    "film": frozenset(
+        {"streaming_available", "create_time", "revision", "delete_time", "purge_time"}
+    )
 }
 """Columns of these tables that Pagila does not have."""
 

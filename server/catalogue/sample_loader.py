@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, insert, select, text
 
-from server.catalogue.indexing import reindex
+from server.catalogue.loaded import films_loaded
 from server.catalogue.models import Film
 from server.catalogue.pagila_tables import TABLES
 from server.catalogue.sample import SampleFilm
@@ -44,7 +44,7 @@ async def load_sample(database: Database, films: Sequence[SampleFilm], clock: Cl
         await _Loader(write, clock()).load(films)
         if not database.is_sqlite:
             await advance_sequences(write, [TABLES[name] for name in (*_NAMED_TABLES, "film")])
-        await reindex(write, is_sqlite=database.is_sqlite)
+        await films_loaded(write, is_sqlite=database.is_sqlite)
     return len(films)
 
 

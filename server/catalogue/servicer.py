@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from server.catalogue.domain import Catalogue
+from server.catalogue.etags import film_etag
 from server.catalogue.mapping import (
     actor_message,
     category_message,
     fill_film,
-    film_etag,
     film_message,
     films_response,
     language_message,
@@ -39,8 +39,8 @@ BASIC = resources_pb2.FILM_VIEW_BASIC
 FULL = resources_pb2.FILM_VIEW_FULL
 
 
-class CatalogueServicer:
-    """Films, categories, actors and languages."""
+class ReadMethods:
+    """The methods of CatalogueService that answer films, categories, actors and languages."""
 
     def __init__(self, catalogue: Catalogue, page_tokens: PageTokens) -> None:
         self._catalogue = catalogue

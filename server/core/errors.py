@@ -53,7 +53,8 @@ class DomainError(Exception):
     """Anything that a caller may be told.
 
     `message` is one line of at most 1 KiB without secrets; `metadata` becomes
-    ErrorInfo.metadata; the other parts become the google.rpc detail of the same name.
+    ErrorInfo.metadata; the other parts become the google.rpc detail of the same name. `attached`
+    are messages of the contract that a servicer adds to the details.
     """
 
     reason: str = "INTERNAL"
@@ -79,6 +80,7 @@ class DomainError(Exception):
         self.quota = quota
         self.resource = resource
         self.retry_delay = retry_delay
+        self.attached: tuple[object, ...] = ()
 
 
 class ValidationFailed(DomainError):
@@ -126,6 +128,37 @@ class WrongState(DomainError):
             message,
             metadata={"resource_name": name, "state": state, "allowed_states": ",".join(allowed)},
             preconditions=[PreconditionViolation("STATE", name, f"is {state}")],
+            resource=resource,
+        )
+
+
+class ResourceExists(DomainError):
+    """Another resource has the name or the unique field already."""
+
+    reason = "RESOURCE_EXISTS"
+
+    def __init__(self, message: str, resource_type: str, name: str, conflicting_field: str) -> None:
+        super().__init__(
+            message,
+            metadata={"resource_name": name, "conflicting_field": conflicting_field},
+            resource=ResourceRef(resource_type, name),
+        )
+
+
+class ResourceInUse(DomainError):
+    """Something else refers to the resource, so that it cannot go."""
+
+    reason = "RESOURCE_IN_USE"
+
+    def __init__(
+        self, message: str, resource: ResourceRef, child_type: str, child_count: int
+    ) -> None:
+        super().__init__(
+            message,
+            metadata={"child_type": child_type, "child_count": str(child_count)},
+            preconditions=[
+                PreconditionViolation("IN_USE", resource.name, f"has {child_count} {child_type}")
+            ],
             resource=resource,
         )
 

@@ -1,7 +1,8 @@
 """google.rpc.Status of an error, small enough to arrive everywhere.
 
 ErrorInfo and RequestInfo always; ResourceInfo, QuotaFailure, RetryInfo, BadRequest and
-PreconditionFailure by what the error knows. DebugInfo never: what it would hold is for the log.
+PreconditionFailure by what the error knows, and what a servicer attached, which keeps it small.
+DebugInfo never: what it would hold is for the log.
 """
 
 import re
@@ -67,6 +68,7 @@ def rich_status(error: DomainError, request_id: str) -> status_pb2.Status:
         info.metadata["request_id"] = request_id
     bad, broken = _bad_request(error), _precondition_failure(error)
     fixed = [info, details.RequestInfo(request_id=request_id), *_circumstances(error)]
+    fixed += [message for message in error.attached if isinstance(message, Message)]
     room = MAX_DETAILS_BYTES - status.ByteSize() - _ROOM_BYTES
     room -= sum(detail.ByteSize() + _ANY_BYTES for detail in fixed)
     room = _shorten(bad.field_violations, room)

@@ -37,10 +37,10 @@ class Method:
 
 def methods_of(
     service: ServiceDescriptor,
-    servicer: object,
+    *servicers: object,
     policy: Callable[[MethodDescriptor], MethodPolicy] = policy_of,
 ) -> Sequence[Method]:
-    """Join a service's RPCs with a servicer's methods of the same names.
+    """Join a service's RPCs with the methods of the same names that one of its servicers has.
 
     Raises:
         PolicyError: a method or its rule is missing, or its annotations name other messages
@@ -48,9 +48,11 @@ def methods_of(
     """
     methods = []
     for rpc in service.methods:
-        function = getattr(servicer, rpc.name, None)
-        if function is None:
-            raise PolicyError(f"{type(servicer).__name__} does not answer {rpc.full_name}")
+        answering = [servicer for servicer in servicers if hasattr(servicer, rpc.name)]
+        if len(answering) != 1:
+            names = ", ".join(type(servicer).__name__ for servicer in servicers)
+            raise PolicyError(f"{len(answering)} of {names} answer {rpc.full_name}, not one")
+        function = getattr(answering[0], rpc.name)
         _check_annotations(rpc, function)
         methods.append(
             Method(

@@ -23,7 +23,7 @@ DEFAULT_DEADLINE = timedelta(seconds=10)
 WRITE_BUCKET = "write"
 """The rate bucket of a method that names none."""
 
-BUCKETS = frozenset({"read", WRITE_BUCKET, "login", "agent", "bulk"})
+BUCKETS = frozenset({"read", WRITE_BUCKET, "login", "agent", "watch", "bulk"})
 
 
 class CallClass(StrEnum):
@@ -34,9 +34,16 @@ class CallClass(StrEnum):
     READ = "read"
     WRITE = "write"
     CHAT = "chat"
+    WATCH = "watch"
+    BULK = "bulk"
 
 
-_CLASS_OF_BUCKET = {"login": CallClass.LOGIN, "agent": CallClass.CHAT}
+_CLASS_OF_BUCKET = {
+    "login": CallClass.LOGIN,
+    "agent": CallClass.CHAT,
+    "watch": CallClass.WATCH,
+    "bulk": CallClass.BULK,
+}
 
 
 class AuditLevel(IntEnum):

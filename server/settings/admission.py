@@ -20,6 +20,8 @@ class AdmissionSettings(BaseSettings):
     max_running_logins: Annotated[int, Field(ge=1, le=64)] = 2
     max_waiting_logins: Annotated[int, Field(ge=0, le=10_000)] = 16
     max_chats: Count = 200
+    max_watches: Count = 200
+    max_bulk_streams: Annotated[int, Field(ge=1, le=64)] = 4
     queue_percent: Annotated[int, Field(ge=0, le=100)] = 10
     read_rate: Tokens = 5000
     read_burst: Tokens = 20_000
@@ -29,5 +31,7 @@ class AdmissionSettings(BaseSettings):
     login_burst: Tokens = 200
     agent_rate: Tokens = 10
     agent_burst: Tokens = 200
+    watch_rate: Tokens = 20
+    watch_burst: Tokens = 500
     bulk_rate: Tokens = 10
     bulk_burst: Tokens = 100

@@ -123,7 +123,7 @@ async def _serving() -> AsyncIterator[House]:
     log, lines = capturing_log()
     service = health_pb2.DESCRIPTOR.services_by_name["Health"]
     boundary = Boundary(
-        methods_of(service, FaultyServicer(), _policy),
+        methods_of(service, FaultyServicer(), policy=_policy),
         (AccessLog(log), Stranger()),
         admission=Admission({}, monotonic=lambda: 0.0, random=lambda: 0.5, telemetry=Silent()),
         audit=Unaudited(),

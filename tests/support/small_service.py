@@ -101,7 +101,7 @@ async def small_service(
     service = Service()
     descriptor = health_pb2.DESCRIPTOR.services_by_name["Health"]
     boundary = Boundary(
-        methods_of(descriptor, service, _policy),
+        methods_of(descriptor, service, policy=_policy),
         (AccessLog(log), *steps),
         admission=Admission({}, monotonic=lambda: 0.0, random=lambda: 0.5, telemetry=Silent()),
         audit=Unaudited(),

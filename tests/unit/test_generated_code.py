@@ -50,18 +50,21 @@ def test_every_method_says_who_may_call_it_and_within_which_limits(
     assert set(access.permissions.all_of) <= PERMISSIONS
     limits = method.GetOptions().Extensions[options_pb2.limits]
     assert limits.cost >= 1
-    assert limits.bucket in {"read", "write", "login", "agent"}
+    assert limits.bucket in {"read", "write", "login", "agent", "watch", "bulk"}
     if limits.HasField("default_deadline"):
         assert limits.default_deadline.ToTimedelta() <= limits.max_deadline.ToTimedelta()
 
 
-def test_a_call_without_deadline_is_bounded_everywhere_but_in_the_chat() -> None:
+def test_a_call_without_deadline_is_bounded_but_for_chats_and_watches() -> None:
     unbounded = {
         method.full_name
         for method in METHODS
         if not method.GetOptions().Extensions[options_pb2.limits].HasField("default_deadline")
     }
-    assert unbounded == {"interview.agent.v1.AgentService.Chat"}
+    assert unbounded == {
+        "interview.agent.v1.AgentService.Chat",
+        "interview.catalogue.v1.CatalogueService.WatchCatalogue",
+    }
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_query_options_name_what_a_filter_may_use() -> None:
 
 def test_numbers_of_published_reasons_do_not_move() -> None:
     reasons = error_reason_pb2.ErrorReason
-    assert len(reasons.keys()) == 60
+    assert len(reasons.keys()) == 61
     assert reasons.Value("ERROR_REASON_VALIDATION_FAILED") == 1
     assert reasons.Value("ERROR_REASON_RESOURCE_NOT_FOUND") == 20
     assert reasons.Value("ERROR_REASON_LOGIN_FAILED") == 64

@@ -176,7 +176,7 @@ class _Mistyped:
 
 
 @pytest.mark.parametrize(
-    ("servicer", "said"), [(_Silent(), "does not answer"), (_Mistyped(), "stands where")]
+    ("servicer", "said"), [(_Silent(), "0 of _Silent answer"), (_Mistyped(), "stands where")]
 )
 def test_a_servicer_that_leaves_the_contract_stops_the_start(servicer: object, said: str) -> None:
     with pytest.raises(PolicyError, match=said):

@@ -1,0 +1,76 @@
+"""The parts of the catalogue, joined: the composition root's hand in `server.catalogue`."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from server.audit.trail import AuditRows
+from server.catalogue.bulk_servicer import BulkMethods
+from server.catalogue.change_log import ChangeLog
+from server.catalogue.change_signal import ChangeSignal
+from server.catalogue.domain import Catalogue
+from server.catalogue.film_change_servicer import FilmChangeMethods
+from server.catalogue.numbers import Numbers
+from server.catalogue.query_fields import film_fields
+from server.catalogue.repository import SqlCatalogue
+from server.catalogue.servicer import ReadMethods
+from server.catalogue.taxonomy_change_servicer import TaxonomyChangeMethods
+from server.catalogue.watch_servicer import WatchMethods
+from server.core.clock import Clock
+from server.database.engine import Database
+from server.database.idempotency import IdempotentCalls
+from server.rpc.idempotency import RequestIds
+from server.rpc.page_token import PageTokens
+from server.settings import Settings
+
+
+class CatalogueParts:
+    """The catalogue of one process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secret: bytes,
+        database: Database,
+        audits: AuditRows,
+        clock: Clock,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._settings, self._secret = settings, secret
+        self._database, self._audits = database, audits
+        self._clock, self._log = clock, log
+        self._page_tokens = PageTokens(secret, clock, secrets.token_bytes)
+        self._calls = IdempotentCalls(database, clock)
+        self._request_ids = RequestIds(secret)
+        self._changes = ChangeLog(clock, is_sqlite=database.is_sqlite)
+        self._numbers = Numbers(is_sqlite=database.is_sqlite)
+        self._signal = ChangeSignal()
+        self.catalogue = Catalogue(SqlCatalogue(database), film_fields(), clock)
+        self.servicers: Sequence[object] = (
+            ReadMethods(self.catalogue, self._page_tokens),
+            self._built_film_changes(),
+            self._built_taxonomy_changes(),
+            self._built_bulk(),
+            self._built_watch(),
+        )
+
+    def _built_film_changes(self) -> FilmChangeMethods:
+        return FilmChangeMethods()
+
+    def _built_taxonomy_changes(self) -> TaxonomyChangeMethods:
+        return TaxonomyChangeMethods()
+
+    def _built_bulk(self) -> BulkMethods:
+        return BulkMethods()
+
+    def _built_watch(self) -> WatchMethods:
+        return WatchMethods()
+
+    def background(self) -> Sequence[asyncio.Task[None]]:
+        """Start what runs beside the calls."""
+        return []
+
+    async def close(self) -> None:
+        """Close what holds connections."""
