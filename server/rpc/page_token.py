@@ -5,46 +5,33 @@ its inside, and it carries a short hash of every argument, so that a mismatch ca
 It is not bound to the caller: whoever sends it is authorized anew.
 """
 
-import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from server.core.clock import Clock
 from server.core.errors import DomainError, PageTokenInvalid, PageTokenMismatch
 from server.core.paging import Key
+from server.rpc.sealing import Sealing
 
 LIFETIME = timedelta(hours=72)
-_VERSION = b"\x01"
-_NONCE_BYTES = 12
 
 
 class PageTokens:
     """Seals and opens page tokens with a key derived from the server's secret."""
 
     def __init__(self, secret: bytes, clock: Clock, random_bytes: Callable[[int], bytes]) -> None:
-        key = HKDF(SHA256(), length=32, salt=None, info=b"interview page token").derive(secret)
-        self._cipher = AESGCM(key)
+        self._sealing = Sealing(secret, b"interview page token", random_bytes)
         self._clock = clock
-        self._random_bytes = random_bytes
 
     def seal(self, method: str, arguments: Mapping[str, object], after: Key | None) -> str:
         """Return the token of the page after a row; empty for the end of the list."""
         if after is None:
             return ""
-        content = orjson.dumps(
-            {"after": after, "args": _hashes(arguments), "at": self._clock().timestamp()}
+        return self._sealing.seal(
+            method, {"after": after, "args": _hashes(arguments), "at": self._clock().timestamp()}
         )
-        nonce = self._random_bytes(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, content, _VERSION + method.encode())
-        return base64.urlsafe_b64encode(_VERSION + nonce + sealed).rstrip(b"=").decode()
 
     def open(self, method: str, arguments: Mapping[str, object], token: str) -> Key | None:
         """Return the keys of the row before the page; None for an empty token.
@@ -70,14 +57,11 @@ class PageTokens:
 
     def _decrypt(self, method: str, token: str) -> dict[str, Any]:
         try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
-            nonce, sealed = raw[1 : 1 + _NONCE_BYTES], raw[1 + _NONCE_BYTES :]
-            content = self._cipher.decrypt(nonce, sealed, raw[:1] + method.encode())
-        except (ValueError, InvalidTag):
+            return self._sealing.open(method, token)
+        except ValueError:
             raise PageTokenInvalid(
                 "page_token is not one that this method gave out; start without a token"
             ) from None
-        return orjson.loads(content)  # type: ignore[no-any-return]  # we sealed a dict
 
     def _check_age(self, sealed_at: float) -> None:
         end = datetime.fromtimestamp(sealed_at, tz=self._clock().tzinfo) + LIFETIME
