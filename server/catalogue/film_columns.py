@@ -56,6 +56,7 @@ def film_columns(*, is_sqlite: bool) -> FilterColumns:
             "streaming_available": ScalarColumn(_FILM.streaming_available),
             "create_time": ScalarColumn(func.coalesce(_FILM.create_time, _FILM.last_update)),
             "update_time": ScalarColumn(_FILM.last_update),
+            "delete_time": ScalarColumn(_FILM.delete_time),
             "labels.language": _language_label(_FILM.language_id),
             "labels.original_language": _language_label(_FILM.original_language_id),
             **_category_columns(),

@@ -166,7 +166,7 @@ _simple: SearchStrategy[Condition] = st.one_of(
     _comparisons(["release_year", "rental_duration_days", "length_minutes"], _numbers),
     _comparisons(["rental_rate", "replacement_cost"], _amounts),
     _comparisons(_STRING_FIELDS, _strings),
-    _comparisons(["create_time", "update_time"], _moments),
+    _comparisons(["create_time", "update_time", "delete_time"], _moments),
     _comparisons(["name"], _films, _EQUAL),
     _comparisons(["language", "original_language"], _languages, _EQUAL),
     _comparisons(["rating"], _ratings, _EQUAL),

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Table, insert
 
+from server.catalogue.domain import Film as DomainFilm
+from server.catalogue.domain import Label
 from server.catalogue.indexing import reindex
 from server.catalogue.models import Actor, Category, Film, FilmActor, FilmCategory, Language
 from server.catalogue.search import index_terms
@@ -55,6 +57,7 @@ class FilmRow:
     streaming_available: bool
     create_time: datetime | None
     last_update: datetime
+    delete_time: datetime | None
     categories: list[int]
     actors: list[int]
 
@@ -77,6 +80,7 @@ def _film(film_id: int, chance: random.Random) -> FilmRow:
         streaming_available=chance.random() < 0.5,
         create_time=chance.choice([None, *moments]),
         last_update=chance.choice(moments),
+        delete_time=chance.choice([None, *moments]),
         categories=chance.sample([*CATEGORIES], k=chance.randint(0, 3)),
         actors=chance.sample([*ACTORS], k=chance.randint(0, 2)),
     )
@@ -117,6 +121,7 @@ FIELDS: Fields = {
     "labels.actors": FieldSpec(FieldKind.STRING, filterable=True, repeated=True),
     "create_time": _sorted(FieldKind.TIMESTAMP),
     "update_time": _sorted(FieldKind.TIMESTAMP),
+    "delete_time": _sorted(FieldKind.TIMESTAMP),
 }
 
 VALUES: Mapping[str, Callable[[FilmRow], Sequence[Any]]] = {
@@ -142,6 +147,7 @@ VALUES: Mapping[str, Callable[[FilmRow], Sequence[Any]]] = {
     "labels.actors": lambda film: [" ".join(ACTORS[number]) for number in film.actors],
     "create_time": lambda film: [film.create_time or film.last_update],
     "update_time": lambda film: [film.last_update],
+    "delete_time": lambda film: _present(film.delete_time),
 }
 """The values, none to several, that each field of a film has."""
 
@@ -153,6 +159,32 @@ def _present(value: Any) -> list[Any]:
 def terms_of(film: FilmRow) -> set[str]:
     """Return the terms that a search can find the film by."""
     return {*index_terms(film.title), *index_terms(film.description or "")}
+
+
+def film_of(row: FilmRow) -> DomainFilm:
+    """Return the film as the catalogue reads it from this row."""
+    original = row.original_language_id
+    return DomainFilm(
+        film_id=row.film_id,
+        title=row.title,
+        description=row.description or "",
+        release_year=row.release_year,
+        language=Label(row.language_id, LANGUAGES[row.language_id]),
+        original_language=None if original is None else Label(original, LANGUAGES[original]),
+        rental_duration=row.rental_duration,
+        rental_rate=row.rental_rate,
+        length=row.length,
+        replacement_cost=row.replacement_cost,
+        rating=row.rating,
+        special_features=tuple(row.special_features or ()),
+        streaming_available=row.streaming_available,
+        categories=tuple(Label(number, CATEGORIES[number]) for number in sorted(row.categories)),
+        actors=tuple(Label(number, " ".join(ACTORS[number])) for number in sorted(row.actors)),
+        create_time=row.create_time or row.last_update,
+        update_time=row.last_update,
+        revision=1,
+        delete_time=row.delete_time,
+    )
 
 
 async def store_films(database: Database) -> None:
