@@ -7,8 +7,8 @@ may be unknown.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import random
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from server.core.telemetry import Silent, Telemetry, Timed
 from server.database import postgresql
 from server.database.names import name_of, named
 from server.database.reads import AUTOCOMMIT, GreenletReads, PoolState, Reads, ReadSession, Rows
+from server.database.snapshot import PostgresSnapshots, Snapshot, Snapshots, SqliteSnapshots
 from server.database.sqlite import SqliteReads, begin_immediate, prepare_sqlite
 
 T = TypeVar("T")
@@ -40,17 +41,21 @@ _PING = named("database.ping", select(literal(1)))
 class DatabaseOptions:
     """Sizes and time limits. On SQLite only the sizes, `lock_timeout` and `tries` apply.
 
-    `tries` is how often at most a transaction is run that meets another one.
+    `tries` is how often at most a transaction is run that meets another one. A snapshot's client
+    may take its time between two statements: `snapshot_idle_timeout` is for that.
     """
 
     read_connections: int = 8
     write_connections: int = 4
+    snapshot_connections: int = 4
     pool_timeout: timedelta = timedelta(seconds=1)
     connect_timeout: timedelta = timedelta(seconds=2)
     command_timeout: timedelta = timedelta(seconds=4)
     statement_timeout: timedelta = timedelta(seconds=5)
     lock_timeout: timedelta = timedelta(seconds=4)
     idle_in_transaction_timeout: timedelta = timedelta(seconds=10)
+    snapshot_statement_timeout: timedelta = timedelta(seconds=20)
+    snapshot_idle_timeout: timedelta = timedelta(seconds=60)
     tries: int = 3
 
     @property
@@ -114,6 +119,7 @@ class Database:
         self._reads = self._reads_of(self._options.read_connections)
         self.read = ReadSession(self._reads, self._telemetry)
         self._probe = self._reads_of(1)
+        self._snapshots = self._built_snapshots()
 
     @property
     def is_sqlite(self) -> bool:
@@ -123,7 +129,11 @@ class Database:
     @property
     def pools(self) -> Sequence[PoolState]:
         """The pools and how many of their connections are at work."""
-        return [PoolState.of("read", self._reads.pool), PoolState.of("write", self._writes.pool)]
+        return [
+            PoolState.of("read", self._reads.pool),
+            PoolState.of("write", self._writes.pool),
+            PoolState.of("snapshot", self._snapshots.pool),
+        ]
 
     async def transaction(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         """Run the work in a transaction, commit it, and return the work's result.
@@ -157,6 +167,14 @@ class Database:
                 connection = await stack.enter_async_context(self._writes.begin())
             yield WriteSession(connection, self._telemetry)
 
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """Open reads of one state for the block: that of the first of them.
+
+        However the block ends, nothing of it stays. Few may be open at a time; for one more
+        there is a wait, and SQLAlchemy's TimeoutError after it.
+        """
+        return self._snapshots.open()
+
     async def ping(self) -> None:
         """Ask the database for nothing, on a connection of its own: load must not look like death.
 
@@ -167,6 +185,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._probe.close()
+        await self._snapshots.close()
         await self._reads.close()
         await self._writes.dispose()
 
@@ -194,15 +213,37 @@ class Database:
             return SqliteReads(self.url, threads, self._options.busy_timeout, self._telemetry)
         return GreenletReads(self._postgres_engine(connections, **AUTOCOMMIT), self._telemetry)
 
-    def _postgres_engine(self, connections: int, **options: Any) -> AsyncEngine:
+    def _built_snapshots(self) -> Snapshots:
+        options, size = self._options, self._options.snapshot_connections
+        if self.is_sqlite:
+            return SqliteSnapshots(
+                self.url,
+                size,
+                patience=options.pool_timeout,
+                busy_timeout=options.busy_timeout,
+                telemetry=self._telemetry,
+            )
+        slower = replace(
+            options,
+            command_timeout=options.snapshot_statement_timeout,
+            statement_timeout=options.snapshot_statement_timeout,
+            idle_in_transaction_timeout=options.snapshot_idle_timeout,
+        )
+        # No statement of it is ever repeated: a second one would see another state.
+        engine = self._postgres_engine(size, slower, pool_pre_ping=True)
+        return PostgresSnapshots(engine, self._telemetry)
+
+    def _postgres_engine(
+        self, connections: int, options: DatabaseOptions | None = None, **more: Any
+    ) -> AsyncEngine:
         return create_async_engine(
             self.url,
             pool_size=connections,
             max_overflow=0,
             pool_timeout=self._options.pool_timeout.total_seconds(),
             hide_parameters=True,
-            connect_args=_asyncpg_arguments(self._options),
-            **options,
+            connect_args=_asyncpg_arguments(options or self._options),
+            **more,
         )
 
 

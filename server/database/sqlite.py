@@ -14,7 +14,7 @@ from sqlalchemy.pool import Pool
 from server.core.telemetry import Telemetry, Timed
 from server.database.reads import AUTOCOMMIT, Parameters, Rows, read
 
-_INSTRUCTIONS = 200_000
+INSTRUCTIONS = 200_000
 """Steps of SQLite's machine, some milliseconds, after which a read looks whether it is still
 wanted. Fewer would stop the event loop for it too often."""
 
@@ -69,7 +69,7 @@ class SqliteReads:
     def _watch(self, connection: Any, _record: object) -> None:
         # SQLite ends the statement when the handler says so. Unlike `interrupt` this cannot
         # come too early, nor meet the next statement of the connection.
-        connection.set_progress_handler(self._is_given_up, _INSTRUCTIONS)
+        connection.set_progress_handler(self._is_given_up, INSTRUCTIONS)
 
     def _is_given_up(self) -> bool:
         given_up: Event = self._thread.given_up

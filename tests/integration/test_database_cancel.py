@@ -85,7 +85,7 @@ async def _eventually(what: str, holds: Callable[[], Any], seconds: float = 10) 
 
 async def _pools_whole(database: Database) -> None:
     async def whole() -> bool:
-        return [pool.used for pool in database.pools] == [0, 0]
+        return not any(pool.used for pool in database.pools)
 
     await _eventually("every connection is back", whole)
 

@@ -185,7 +185,7 @@ def _check_errors(record: Load, fault: str) -> None:
 
 async def _check_pools(scene: Scene) -> None:
     """No connection is out, and PostgreSQL has no transaction that nobody will end."""
-    assert [pool.used for pool in scene.running.app.database.pools] == [0, 0]
+    assert not any(pool.used for pool in scene.running.app.database.pools)
     assert await _open_transactions(scene.database) == []
 
 
