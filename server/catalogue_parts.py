@@ -13,10 +13,13 @@ from server.catalogue.change_signal import ChangeSignal
 from server.catalogue.domain import Catalogue
 from server.catalogue.film_change_servicer import FilmChangeMethods
 from server.catalogue.numbers import Numbers
-from server.catalogue.query_fields import film_fields
+from server.catalogue.query_fields import actor_fields, category_fields, film_fields
 from server.catalogue.repository import SqlCatalogue
 from server.catalogue.servicer import ReadMethods
+from server.catalogue.taxonomy import Taxonomy
 from server.catalogue.taxonomy_change_servicer import TaxonomyChangeMethods
+from server.catalogue.taxonomy_reads import TaxonomyRows
+from server.catalogue.taxonomy_servicer import TaxonomyMethods
 from server.catalogue.watch_servicer import WatchMethods
 from server.core.clock import Clock
 from server.database.engine import Database
@@ -50,6 +53,7 @@ class CatalogueParts:
         self.catalogue = Catalogue(SqlCatalogue(database), film_fields(), clock)
         self.servicers: Sequence[object] = (
             ReadMethods(self.catalogue, self._page_tokens),
+            self._built_taxonomy(),
             self._built_film_changes(),
             self._built_taxonomy_changes(),
             self._built_bulk(),
@@ -58,6 +62,10 @@ class CatalogueParts:
 
     def _built_film_changes(self) -> FilmChangeMethods:
         return FilmChangeMethods()
+
+    def _built_taxonomy(self) -> TaxonomyMethods:
+        taxonomy = Taxonomy(TaxonomyRows(self._database), category_fields(), actor_fields())
+        return TaxonomyMethods(taxonomy, self._page_tokens)
 
     def _built_taxonomy_changes(self) -> TaxonomyChangeMethods:
         return TaxonomyChangeMethods()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from server.catalogue.film_filter import film_filter
 from server.catalogue.search import search_terms
@@ -15,8 +15,6 @@ from server.core.clock import Clock
 from server.core.errors import FieldViolation, ResourceNotFound, ValidationFailed
 from server.core.paging import Page, PageRequest
 from server.query.filters import Fields, Filter, OrderTerm, parse_order_by
-
-T = TypeVar("T")
 
 FILM_TYPE = "interview-api/Film"
 CATEGORY_TYPE = "interview-api/Category"
@@ -148,26 +146,6 @@ class CatalogueRepository(Protocol):
         """Return categories by number."""
         ...
 
-    async def category(self, category_id: int) -> Category | None:
-        """Return one category."""
-        ...
-
-    async def list_actors(self, page: PageRequest) -> Page[Actor]:
-        """Return actors by number."""
-        ...
-
-    async def actor(self, actor_id: int) -> Actor | None:
-        """Return one actor."""
-        ...
-
-    async def list_languages(self, page: PageRequest) -> Page[Language]:
-        """Return languages by number."""
-        ...
-
-    async def language(self, language_id: int) -> Language | None:
-        """Return one language."""
-        ...
-
     async def names(self) -> CatalogueNames:
         """Return every title, actor, category and language."""
         ...
@@ -245,36 +223,6 @@ class Catalogue:
         """Return categories by number."""
         return await self._repository.list_categories(page)
 
-    async def get_category(self, category_id: int) -> Category:
-        """Return one category, or raise ResourceNotFound."""
-        return _found(
-            await self._repository.category(category_id), CATEGORY_TYPE, f"categories/{category_id}"
-        )
-
-    async def list_actors(self, page: PageRequest) -> Page[Actor]:
-        """Return actors by number."""
-        return await self._repository.list_actors(page)
-
-    async def get_actor(self, actor_id: int) -> Actor:
-        """Return one actor, or raise ResourceNotFound."""
-        return _found(await self._repository.actor(actor_id), ACTOR_TYPE, f"actors/{actor_id}")
-
-    async def list_languages(self, page: PageRequest) -> Page[Language]:
-        """Return languages by number."""
-        return await self._repository.list_languages(page)
-
-    async def get_language(self, language_id: int) -> Language:
-        """Return one language, or raise ResourceNotFound."""
-        return _found(
-            await self._repository.language(language_id), LANGUAGE_TYPE, f"languages/{language_id}"
-        )
-
     async def names(self) -> CatalogueNames:
         """Return every name that a question may mention."""
         return await self._repository.names()
-
-
-def _found(row: T | None, resource_type: str, name: str) -> T:
-    if row is None:
-        raise ResourceNotFound(resource_type, name)
-    return row

@@ -1,4 +1,4 @@
-"""What films can be filtered and ordered by, read from the contract's `query` options."""
+"""What films, categories and actors can be filtered and ordered by: the contract's `query` options."""
 
 from typing import Final
 
@@ -19,3 +19,13 @@ _MEANINGS: Final = {
 def film_fields() -> Fields:
     """Return the fields of a film that have a `query` option, by path."""
     return query_fields(resources_pb2.Film.DESCRIPTOR, _MEANINGS)
+
+
+def category_fields() -> Fields:
+    """Return the fields of a category that have a `query` option, by path."""
+    return query_fields(resources_pb2.Category.DESCRIPTOR, {"name": numbered("categories")})
+
+
+def actor_fields() -> Fields:
+    """Return the fields of an actor that have a `query` option, by path."""
+    return query_fields(resources_pb2.Actor.DESCRIPTOR, {"name": numbered("actors")})

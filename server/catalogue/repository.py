@@ -1,11 +1,10 @@
 """The catalogue in SQL: one statement and one round trip for each read."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import (
     Integer,
-    Row,
     Select,
     bindparam,
     column,
@@ -16,15 +15,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from server.catalogue.domain import (
-    Actor,
-    CatalogueNames,
-    Category,
-    Film,
-    FilmMatch,
-    Label,
-    Language,
-)
+from server.catalogue.domain import CatalogueNames, Category, Film, FilmMatch, Label
 from server.catalogue.film_columns import film_columns
 from server.catalogue.film_order import film_order
 from server.catalogue.film_statements import (
@@ -37,8 +28,8 @@ from server.catalogue.film_statements import (
 from server.catalogue.models import Actor as ActorRow
 from server.catalogue.models import Category as CategoryRow
 from server.catalogue.models import Film as FilmRow
-from server.catalogue.models import FilmActor, FilmCategory
 from server.catalogue.models import Language as LanguageRow
+from server.catalogue.taxonomy_reads import TaxonomyRows
 from server.core.paging import Key, Page, PageRequest, cut_page
 from server.database.dialect import SEARCH_HITS
 from server.database.engine import Database
@@ -47,55 +38,11 @@ from server.database.types import TextList
 from server.query.filter_sql import by_bytes, compile_filter
 from server.query.filter_types import Filter, OrderTerm
 
-T = TypeVar("T")
-
 _FILM = FilmRow.__table__.c
 _MAX_NUMBER = 2**31 - 1
 """Row numbers are 32-bit integers; PostgreSQL refuses a greater parameter."""
 _POINTS_PER_TERM = 3
 """What a term in the title counts; one in the description alone counts 2."""
-
-_CATEGORIES = select(
-    CategoryRow.category_id.label("number"),
-    CategoryRow.name,
-    CategoryRow.last_update,
-    select(func.count())
-    .where(FilmCategory.category_id == CategoryRow.category_id)
-    .scalar_subquery()
-    .label("film_count"),
-)
-_ACTORS = select(
-    ActorRow.actor_id.label("number"),
-    ActorRow.first_name,
-    ActorRow.last_name,
-    ActorRow.last_update,
-    select(func.count())
-    .where(FilmActor.actor_id == ActorRow.actor_id)
-    .scalar_subquery()
-    .label("film_count"),
-)
-_LANGUAGES = select(
-    LanguageRow.language_id.label("number"),
-    func.rtrim(LanguageRow.name).label("name"),
-    LanguageRow.last_update,
-)
-
-
-def _page_of(name: str, statement: Select[Any], number: Any) -> Select[Any]:
-    page = statement.where(number > bindparam("after")).order_by(number).limit(bindparam("limit"))
-    return named(name, page)
-
-
-def _one_of(name: str, statement: Select[Any], number: Any) -> Select[Any]:
-    return named(name, statement.where(number == bindparam("number")))
-
-
-_LIST_CATEGORIES = _page_of("categories.list", _CATEGORIES, CategoryRow.category_id)
-_ONE_CATEGORY = _one_of("categories.get", _CATEGORIES, CategoryRow.category_id)
-_LIST_ACTORS = _page_of("actors.list", _ACTORS, ActorRow.actor_id)
-_ONE_ACTOR = _one_of("actors.get", _ACTORS, ActorRow.actor_id)
-_LIST_LANGUAGES = _page_of("languages.list", _LANGUAGES, LanguageRow.language_id)
-_ONE_LANGUAGE = _one_of("languages.get", _LANGUAGES, LanguageRow.language_id)
 
 _NAMES = named(
     "names.list",
@@ -117,6 +64,7 @@ class SqlCatalogue:
 
     def __init__(self, database: Database) -> None:
         self._read = database.read
+        self._taxonomy = TaxonomyRows(database)
         self._columns = film_columns(is_sqlite=database.is_sqlite)
         self._search = {full: _search(database, full=full) for full in (True, False)}
 
@@ -186,27 +134,7 @@ class SqlCatalogue:
 
     async def list_categories(self, page: PageRequest) -> Page[Category]:
         """Return categories by number."""
-        return await self._list(_LIST_CATEGORIES, page, _category)
-
-    async def category(self, category_id: int) -> Category | None:
-        """Return one category."""
-        return await self._one(_ONE_CATEGORY, category_id, _category)
-
-    async def list_actors(self, page: PageRequest) -> Page[Actor]:
-        """Return actors by number."""
-        return await self._list(_LIST_ACTORS, page, _actor)
-
-    async def actor(self, actor_id: int) -> Actor | None:
-        """Return one actor."""
-        return await self._one(_ONE_ACTOR, actor_id, _actor)
-
-    async def list_languages(self, page: PageRequest) -> Page[Language]:
-        """Return languages by number."""
-        return await self._list(_LIST_LANGUAGES, page, _language)
-
-    async def language(self, language_id: int) -> Language | None:
-        """Return one language."""
-        return await self._one(_ONE_LANGUAGE, language_id, _language)
+        return await self._taxonomy.list_categories(page, None, ())
 
     async def names(self) -> CatalogueNames:
         """Return every title, actor, category and language."""
@@ -220,22 +148,6 @@ class SqlCatalogue:
             categories=tuple(found["category"]),
             languages=tuple(found["language"]),
         )
-
-    async def _list(
-        self, statement: Select[Any], page: PageRequest, read: Callable[[Row[Any]], T]
-    ) -> Page[T]:
-        after = page.after[0] if page.after else -1
-        rows = await self._read.all(statement, {"after": after, "limit": page.size + 1})
-        found = cut_page(rows, page, lambda row: (row.number,))
-        return Page([read(row) for row in found.rows], found.next_after)
-
-    async def _one(
-        self, statement: Select[Any], number: int, read: Callable[[Row[Any]], T]
-    ) -> T | None:
-        if number > _MAX_NUMBER:
-            return None
-        row = await self._read.first(statement, {"number": number})
-        return None if row is None else read(row)
 
 
 def _search(database: Database, *, full: bool) -> Select[Any]:
@@ -268,15 +180,3 @@ def _search(database: Database, *, full: bool) -> Select[Any]:
         .order_by(points.desc(), title, _FILM.film_id)
         .limit(bindparam("limit")),
     )
-
-
-def _category(row: Row[Any]) -> Category:
-    return Category(row.number, row.name, row.film_count, row.last_update)
-
-
-def _actor(row: Row[Any]) -> Actor:
-    return Actor(row.number, row.first_name, row.last_name, row.film_count, row.last_update)
-
-
-def _language(row: Row[Any]) -> Language:
-    return Language(row.number, row.name, row.last_update)

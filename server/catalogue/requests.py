@@ -8,7 +8,9 @@ from server.catalogue.mapping import number_of
 from server.query.requests import FilterText, ListFiltered, ListRows
 
 
-def _number(collection: str) -> AfterValidator:
+def numbered(collection: str) -> AfterValidator:
+    """Return the rule of a name of one of a collection's rows."""
+
     def check(name: str) -> str:
         if number_of(name, collection) is None:
             raise ValueError(f"must be a name like {collection}/17")
@@ -17,7 +19,7 @@ def _number(collection: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-FilmName = Annotated[str, _number("films")]
+FilmName = Annotated[str, numbered("films")]
 View = Annotated[int, Field(ge=0, le=2)]
 
 
@@ -48,21 +50,3 @@ class SearchFilms(ListRows):
     query: Annotated[str, Field(min_length=1, max_length=512)]
     filter: FilterText
     view: View
-
-
-class GetCategory(BaseModel):
-    """Rules of GetCategoryRequest."""
-
-    name: Annotated[str, _number("categories")]
-
-
-class GetActor(BaseModel):
-    """Rules of GetActorRequest."""
-
-    name: Annotated[str, _number("actors")]
-
-
-class GetLanguage(BaseModel):
-    """Rules of GetLanguageRequest."""
-
-    name: Annotated[str, _number("languages")]
