@@ -1,4 +1,4 @@
-"""What films, categories and actors can be filtered and ordered by: the contract's `query` options."""
+"""What films, categories and actors can be filtered and ordered by, as the contract says."""
 
 from typing import Final
 
