@@ -61,6 +61,7 @@ _COMPARE: Mapping[str, Callable[[ColumnElement[Any], ColumnElement[Any]], Column
     ">": operator.gt,
     ">=": operator.ge,
 }
+_INT64 = 2**63
 Test: TypeAlias = Callable[[ColumnElement[Any]], ColumnElement[bool]]
 
 
@@ -184,7 +185,8 @@ class _Amount(TypeDecorator[Decimal]):
         if value is None or dialect.name != "sqlite":
             return value
         cents = value * 100
-        return int(cents) if cents == cents.to_integral_value() else float(cents)
+        whole = abs(cents) < _INT64 and cents == cents.to_integral_value()
+        return int(cents) if whole else float(cents)
 
 
 def compile_filter(node: Filter, columns: FilterColumns) -> ColumnElement[bool]:

@@ -90,7 +90,10 @@ def _reference(collection: str, numbers: Sequence[int]) -> SearchStrategy[tuple[
 
 _numbers = st.sampled_from([3, 5, 46, 90, 1999, 2005, 2006, 40000, 10**12, -(2**63)]).map(_written)
 _amounts = st.sampled_from(
-    ["0", "0.99", "2.9900", "2.99", "2.985", "2.995", "3", "29.9", "1000000", "-1"]
+    [
+        *("0", "0.99", "2.9900", "2.99", "2.985", "2.995", "3", "29.9", "1000000", "-1"),
+        *("999999999999999999", "-999999999999999999.999999999", "2.990000001", "2.989999999"),
+    ]
 ).map(lambda text: (text, Decimal(text)))
 _parts = st.one_of(
     st.sampled_from(_TEXTS),
@@ -144,6 +147,12 @@ def _in(field: str, values: list[tuple[str, Any]]) -> Condition:
     return _any_value(f"in({field}, {written})", field, lambda found: found in meant)
 
 
+def _ins(
+    fields: Sequence[str], values: SearchStrategy[tuple[str, Any]]
+) -> SearchStrategy[Condition]:
+    return st.builds(_in, st.sampled_from(fields), st.lists(values, min_size=1, max_size=3))
+
+
 def _search(text: str) -> Condition:
     terms = search_terms(text)
     return Condition(text, lambda film: terms_of(film).issuperset(terms))
@@ -161,6 +170,7 @@ _categories = _reference("categories", [*CATEGORIES, 9])
 _actors = _reference("actors", [*ACTORS, 9])
 _ratings = _enums(RATINGS, "FILM_RATING_")
 _features = _enums(FEATURES, "SPECIAL_FEATURE_")
+_truths = st.sampled_from([("true", True), ("false", False)])
 
 _simple: SearchStrategy[Condition] = st.one_of(
     _comparisons(["release_year", "rental_duration_days", "length_minutes"], _numbers),
@@ -170,9 +180,7 @@ _simple: SearchStrategy[Condition] = st.one_of(
     _comparisons(["name"], _films, _EQUAL),
     _comparisons(["language", "original_language"], _languages, _EQUAL),
     _comparisons(["rating"], _ratings, _EQUAL),
-    _comparisons(
-        ["streaming_available"], st.sampled_from([("true", True), ("false", False)]), _EQUAL
-    ),
+    _comparisons(["streaming_available"], _truths, _EQUAL),
     _has("categories", _categories),
     _has("actors", _actors),
     _has("special_features", _features),
@@ -186,12 +194,17 @@ _simple: SearchStrategy[Condition] = st.one_of(
         st.sampled_from(["start", "end", "middle"]),
     ),
     st.builds(_contains, st.sampled_from(_TEXT_FIELDS), _parts),
-    st.builds(_in, st.just("release_year"), st.lists(_numbers, min_size=1, max_size=3)),
-    st.builds(_in, st.just("rental_rate"), st.lists(_amounts, min_size=1, max_size=3)),
-    st.builds(_in, st.just("rating"), st.lists(_ratings, min_size=1, max_size=3)),
-    st.builds(_in, st.just("categories"), st.lists(_categories, min_size=1, max_size=3)),
-    st.builds(_in, st.just("special_features"), st.lists(_features, min_size=1, max_size=3)),
-    st.builds(_in, st.just("labels.actors"), st.lists(_strings, min_size=1, max_size=3)),
+    _ins(["release_year", "rental_duration_days", "length_minutes"], _numbers),
+    _ins(["rental_rate", "replacement_cost"], _amounts),
+    _ins(_TEXT_FIELDS, _strings),
+    _ins(["create_time", "update_time", "delete_time"], _moments),
+    _ins(["name"], _films),
+    _ins(["language", "original_language"], _languages),
+    _ins(["rating"], _ratings),
+    _ins(["streaming_available"], _truths),
+    _ins(["categories"], _categories),
+    _ins(["actors"], _actors),
+    _ins(["special_features"], _features),
     st.sampled_from(["dinosaur", "epic", "cafe", "robots fight", "of", "elan", "東京"]).flatmap(
         _searches
     ),
@@ -227,8 +240,10 @@ def _allowed(condition: Condition) -> bool:
     return condition.size <= MAX_COMPARISONS and len(condition.text) <= MAX_CHARACTERS
 
 
-_nested = _expressions(_simple).map(
-    lambda inner: Condition(f"({inner.text})", inner.holds, inner.size)
-)
-conditions: SearchStrategy[Condition] = _expressions(st.one_of(_simple, _nested)).filter(_allowed)
-"""Filters of up to 8 conditions, each of which may hold 8 more in parentheses."""
+def _nested(inner: SearchStrategy[Condition]) -> SearchStrategy[Condition]:
+    return _expressions(inner).map(lambda one: Condition(f"({one.text})", one.holds, one.size))
+
+
+_deeper = st.one_of(_simple, _nested(st.one_of(_simple, _nested(_simple))))
+conditions: SearchStrategy[Condition] = _expressions(_deeper).filter(_allowed)
+"""Filters of conditions, of others in parentheses, and of others in those."""

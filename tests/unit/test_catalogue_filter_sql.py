@@ -1,7 +1,6 @@
-"""A filter finds the same films in SQLite, in PostgreSQL and by plain reasoning."""
+"""A filter finds the same films in SQLite, in PostgreSQL, in memory and by plain reasoning."""
 
 import asyncio
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,16 +14,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.catalogue.film_columns import film_columns
 from server.catalogue.film_filter import film_filter
+from server.catalogue.film_values import film_meets
 from server.catalogue.models import Film, Language
 from server.database.engine import Database
 from server.database.migrate import upgrade
 from server.query.filter_sql import by_bytes, compile_filter
+from tests.conftest import DIALECTS
 from tests.support.amount import amount
 from tests.support.film_conditions import Condition, conditions
-from tests.support.films import FIELDS, FILMS, NOW, store_films
-
-POSTGRES = os.environ.get("TEST_POSTGRES_URL", "")
-KINDS = ["sqlite", "postgresql"] if POSTGRES else ["sqlite"]
+from tests.support.films import FIELDS, FILMS, NOW, film_of, store_films
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Catalogue:
         return [row.film_id for row in rows]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=DIALECTS)
 def catalogue(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Catalogue]:
@@ -53,8 +51,9 @@ def catalogue(
         if request.param == "sqlite":
             url = _sqlite_url(tmp_path_factory.mktemp(name))
         else:
-            url = make_url(POSTGRES).set(drivername="postgresql+asyncpg", database=name)
-            runner.run(_create_database(name))
+            server = request.getfixturevalue("postgres_server")
+            url = make_url(server).set(database=name)
+            runner.run(_create_database(server, name))
         database = Database(url)
         try:
             runner.run(upgrade(url))
@@ -63,23 +62,24 @@ def catalogue(
         finally:
             runner.run(database.close())
             if request.param == "postgresql":
-                runner.run(_administer(f"DROP DATABASE {name}"))
+                runner.run(_administer(server, f"DROP DATABASE {name}"))
 
 
 def _sqlite_url(directory: Path) -> URL:
     return URL.create("sqlite+aiosqlite", database=str(directory / "films.db"))
 
 
-async def _create_database(name: str) -> None:
+async def _create_database(server: str, name: str) -> None:
     # A locale's own order of letters, where the server has any, shows who leans on it.
-    locales = await _administer("SELECT 1 FROM pg_collation WHERE collprovider = 'i' LIMIT 1")
+    locales = await _administer(
+        server, "SELECT 1 FROM pg_collation WHERE collname = 'en-US-x-icu' LIMIT 1"
+    )
     locale = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if locales else ""
-    await _administer(f"CREATE DATABASE {name} {locale}")
+    await _administer(server, f"CREATE DATABASE {name} {locale}")
 
 
-async def _administer(statement: str) -> list[object]:
-    url = make_url(POSTGRES).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+async def _administer(server: str, statement: str) -> list[object]:
+    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         result = await connection.execute(text(statement))
         rows: list[object] = [*result] if result.returns_rows else []
@@ -94,6 +94,8 @@ async def _administer(statement: str) -> list[object]:
 def test_rows_are_those_that_the_filter_means(catalogue: Catalogue, condition: Condition) -> None:
     meant = [film.film_id for film in FILMS if condition.holds(film)]
     assert catalogue.matching(condition.text) == meant
+    node = film_filter(condition.text, FIELDS, NOW)
+    assert [film.film_id for film in FILMS if film_meets(node, film_of(film))] == meant
 
 
 @pytest.mark.parametrize(
