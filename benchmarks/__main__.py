@@ -1,4 +1,4 @@
-"""`python -m benchmarks [calls|overload|tokens]`: measure, print, fail on a wrong answer."""
+"""`python -m benchmarks [WHAT]`: measure, print, fail on a wrong answer."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks import model, overload, tokens
+from benchmarks import model, overload, relevance, tokens
 from benchmarks.databases import execute, fresh_postgres
 from benchmarks.processes import (
     EMAIL,
@@ -30,6 +30,7 @@ from tests.support.postgres import PostgresUnavailable
 
 FULL = Plan(pairs=5, seconds=0.6, turns=15)
 QUICK = Plan(pairs=2, seconds=0.08, turns=3)
+WHAT = ("calls", "overload", "relevance", "tokens")
 HEAVY = ("sqlalchemy", "semantic_kernel")
 WARM_TURNS = 3
 
@@ -40,7 +41,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; rougher")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), help="only this one")
-    parser.add_argument("what", nargs="?", choices=("calls", "overload", "tokens"), default="calls")
+    parser.add_argument(
+        "what", nargs="?", choices=("calls", "overload", "relevance", "tokens"), default="calls"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -48,6 +51,7 @@ def main() -> int:
         metavar="NAME=VALUE",
         help="overload: a setting of one more server, to compare with; can be repeated",
     )
+    parser.add_argument("--target", metavar="HOST:PORT", help="relevance: a server that runs")
     options = parser.parse_args()
     if options.what == "tokens":
         print(tokens.run())
@@ -57,6 +61,9 @@ def main() -> int:
         if options.what == "overload":
             extra = dict(pair.split("=", 1) for pair in options.set)
             overload.run(overload.QUICK if options.quick else overload.FULL, extra, options.json)
+            return 0
+        if options.what == "relevance":
+            relevance.run(options.database or "sqlite", options.target, options.json)
             return 0
         report = _run(QUICK if options.quick else FULL, databases)
     except (RunFailed, PostgresUnavailable) as error:
