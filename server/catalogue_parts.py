@@ -12,6 +12,9 @@ from server.catalogue.change_log import ChangeLog
 from server.catalogue.change_signal import ChangeSignal
 from server.catalogue.domain import Catalogue
 from server.catalogue.film_change_servicer import FilmChangeMethods
+from server.catalogue.film_changes import FilmChanges
+from server.catalogue.film_store import FilmStore
+from server.catalogue.film_writes import FilmWrites
 from server.catalogue.numbers import Numbers
 from server.catalogue.query_fields import actor_fields, category_fields, film_fields
 from server.catalogue.repository import SqlCatalogue
@@ -50,6 +53,9 @@ class CatalogueParts:
         self._changes = ChangeLog(clock, is_sqlite=database.is_sqlite)
         self._numbers = Numbers(is_sqlite=database.is_sqlite)
         self._signal = ChangeSignal()
+        self._film_store = FilmStore(
+            self._changes, self._numbers, clock, is_sqlite=database.is_sqlite
+        )
         self.catalogue = Catalogue(SqlCatalogue(database), film_fields(), clock)
         self.servicers: Sequence[object] = (
             ReadMethods(self.catalogue, self._page_tokens),
@@ -61,7 +67,8 @@ class CatalogueParts:
         )
 
     def _built_film_changes(self) -> FilmChangeMethods:
-        return FilmChangeMethods()
+        writes = FilmWrites(self._film_store, self._calls, self._audits, self._signal)
+        return FilmChangeMethods(FilmChanges(writes, self._clock), self._request_ids)
 
     def _built_taxonomy(self) -> TaxonomyMethods:
         taxonomy = Taxonomy(TaxonomyRows(self._database), category_fields(), actor_fields())

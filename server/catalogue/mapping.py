@@ -17,14 +17,14 @@ from server.rpc.well_known import timestamp
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"(films|categories|actors|languages)/([1-9][0-9]{0,9})")
 
-_RATINGS = {
+RATINGS = {
     "G": resources_pb2.FILM_RATING_G,
     "PG": resources_pb2.FILM_RATING_PG,
     "PG-13": resources_pb2.FILM_RATING_PG_13,
     "R": resources_pb2.FILM_RATING_R,
     "NC-17": resources_pb2.FILM_RATING_NC_17,
 }
-_FEATURES = {
+FEATURES = {
     "Trailers": resources_pb2.SPECIAL_FEATURE_TRAILERS,
     "Commentaries": resources_pb2.SPECIAL_FEATURE_COMMENTARIES,
     "Deleted Scenes": resources_pb2.SPECIAL_FEATURE_DELETED_SCENES,
@@ -80,10 +80,10 @@ def fill_film(message: resources_pb2.Film, film: Film, *, full: bool) -> None:
     if film.length is not None:
         message.length_minutes = film.length
     message.replacement_cost.CopyFrom(money(film.replacement_cost))
-    if film.rating in _RATINGS:
-        message.rating = _RATINGS[film.rating]
+    if film.rating in RATINGS:
+        message.rating = RATINGS[film.rating]
     message.special_features.extend(
-        [_FEATURES[feature] for feature in film.special_features if feature in _FEATURES]
+        [FEATURES[feature] for feature in film.special_features if feature in FEATURES]
     )
     message.streaming_available = film.streaming_available
     _set_time(message.create_time, film.create_time)

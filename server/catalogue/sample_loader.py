@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import func, insert, select, text
 
+from server.catalogue.film_rules import RENTAL_DURATION_DAYS, RENTAL_RATE, REPLACEMENT_COST
 from server.catalogue.loaded import films_loaded
 from server.catalogue.models import Film
 from server.catalogue.pagila_tables import TABLES
@@ -14,11 +14,6 @@ from server.catalogue.sample import SampleFilm
 from server.core.clock import Clock
 from server.database.engine import Database, WriteSession
 from server.database.sequences import advance_sequences
-
-RENTAL_RATE = Decimal("4.99")
-REPLACEMENT_COST = Decimal("19.99")
-RENTAL_DURATION_DAYS = 3
-"""These three are Pagila's own defaults."""
 
 _ANY_FILM = select(Film.film_id).limit(1)
 # Two processes may start on one empty database: the second waits here, then finds films.
