@@ -31,8 +31,7 @@ from server.auth.password_change import PasswordChange
 from server.auth.password_hashes import PasswordHashes
 from server.auth.password_repository import PasswordRows
 from server.auth.passwords import Passwords
-from server.auth.retention import AFTER_END, Kept, Retention
-from server.auth.retention_repository import OldRows
+from server.auth.retention_repository import AFTER_END, OldRows
 from server.auth.revocation_repository import RevocationRows
 from server.auth.revocations import RevocationPoll, Revocations
 from server.auth.servicer import AuthServicer
@@ -53,6 +52,7 @@ from server.auth.users import Users
 from server.core.clock import Clock
 from server.core.idempotency import RETENTION as IDEMPOTENT_CALLS_KEPT
 from server.core.principal import Principal
+from server.core.retention import Kept, Retention
 from server.database.engine import Database
 from server.database.idempotency import IdempotentCalls
 from server.rpc.idempotency import RequestIds

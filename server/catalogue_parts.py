@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
+from random import random
 
 from structlog.typing import FilteringBoundLogger
 
@@ -13,6 +15,7 @@ from server.catalogue.change_signal import ChangeSignal
 from server.catalogue.domain import Catalogue
 from server.catalogue.film_change_servicer import FilmChangeMethods
 from server.catalogue.film_changes import FilmChanges
+from server.catalogue.film_purge import FilmPurge
 from server.catalogue.film_store import FilmStore
 from server.catalogue.film_writes import FilmWrites
 from server.catalogue.numbers import Numbers
@@ -25,6 +28,7 @@ from server.catalogue.taxonomy_reads import TaxonomyRows
 from server.catalogue.taxonomy_servicer import TaxonomyMethods
 from server.catalogue.watch_servicer import WatchMethods
 from server.core.clock import Clock
+from server.core.retention import Kept, Retention
 from server.database.engine import Database
 from server.database.idempotency import IdempotentCalls
 from server.rpc.idempotency import RequestIds
@@ -85,7 +89,13 @@ class CatalogueParts:
 
     def background(self) -> Sequence[asyncio.Task[None]]:
         """Start what runs beside the calls."""
-        return []
+        retention = Retention(self._kept(), clock=self._clock, log=self._log, chance=random)
+        return [asyncio.create_task(retention.run())]
+
+    def _kept(self) -> Sequence[Kept]:
+        """Return what is deleted after some time, and after how long."""
+        purge = FilmPurge(self._database, self._film_store, self._signal)
+        return [Kept("films", timedelta(0), purge.purge)]
 
     async def close(self) -> None:
         """Close what holds connections."""

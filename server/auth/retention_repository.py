@@ -1,12 +1,17 @@
 """Deletes rows that have been kept long enough."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Executable
 
 from server.auth import retention_statements as sql
 from server.database.engine import Database, WriteSession
 
+AFTER_END: Final = timedelta(days=30)
+"""How long ended sessions and their tokens are kept: a stolen token that comes late is still known
+as one that was used.
+"""
 _USERS_AT_ONCE = 10
 """All that a user has goes in the same transaction."""
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from server.catalogue import film_write_statements as sql
 from server.catalogue.change_log import ChangeLog
-from server.catalogue.changes import Author, Entry, ResourceKind
+from server.catalogue.changes import Author, ChangeType, Entry, ResourceKind
 from server.catalogue.domain import Film
 from server.catalogue.film_counts import note_films
 from server.catalogue.film_rules import Draft, FilmFields, MissingReference, fields_of
@@ -113,6 +113,21 @@ class FilmStore:
         ]
         await self._log.add(write, first, entries, author)
         return films
+
+    async def remove(self, write: WriteSession, films: Sequence[Film], author: Author) -> None:
+        """Remove deleted films for good and log it; there are no copies of them. Hold first."""
+        if not films:
+            return
+        first = await self._log.claim(write, len(films))
+        numbers = [film.film_id for film in films]
+        await write.execute(sql.UNINDEX[self._is_sqlite], [{"owner": number} for number in numbers])
+        for statement in sql.FORGET_FILMS:
+            await write.execute(statement, {"numbers": numbers})
+        # They were taken from the counts when they were deleted.
+        entries = [
+            Entry(ChangeType.PURGED, ResourceKind.FILM, film.film_id, film, None) for film in films
+        ]
+        await self._log.add(write, first, entries, author)
 
     async def _numbers_of(self, write: WriteSession, drafts: Sequence[Draft]) -> list[int]:
         """Return the films' numbers; those that are new and have none get the next ones."""

@@ -13,10 +13,10 @@ from structlog.testing import CapturingLogger
 
 from server.auth.domain import DELETED
 from server.auth.models import ApiKey, AppUser, LoginAttempts
-from server.auth.retention import AFTER_END, Delete, Kept, Retention
-from server.auth.retention_repository import OldRows
+from server.auth.retention_repository import AFTER_END, OldRows
 from server.auth_parts import kept_of
 from server.core.idempotency import RETENTION
+from server.core.retention import Delete, Kept, Retention
 from server.database.engine import Database
 from server.database.idempotency import IdempotentCall
 from tests.support.auth import MovableClock, attempts_without_limit

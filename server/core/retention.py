@@ -15,10 +15,6 @@ from structlog.typing import FilteringBoundLogger
 from server.core.clock import Clock
 
 INTERVAL: Final = timedelta(hours=1)
-AFTER_END: Final = timedelta(days=30)
-"""How long ended sessions and their tokens are kept: a stolen token that comes late is still known
-as one that was used.
-"""
 BATCH: Final = 500
 """Rows of one transaction, small enough for calls that write at the same time."""
 PAUSE_SECONDS: Final = 0.2
