@@ -2,6 +2,7 @@
 
 from .account import Account
 from .auth import MemoryTokenStore, Tokens, TokenStore
+from .call_end import StreamEnded
 from .catalogue import Catalogue
 from .chat import ChatSession
 from .client import InterviewClient
@@ -10,11 +11,15 @@ from .errors import (
     AlreadyExists,
     Cancelled,
     CredentialMissing,
+    CursorExpired,
+    CursorInvalid,
     DataLoss,
     DeadlineExceeded,
     EtagMismatch,
     FailedPrecondition,
+    FieldMaskInvalid,
     FieldViolation,
+    ImmutableField,
     Internal,
     InterviewError,
     InvalidArgument,
@@ -27,13 +32,21 @@ from .errors import (
     PasswordRefused,
     PermissionDenied,
     ProtocolViolation,
+    RankingUnavailable,
     RateLimited,
+    ReferenceNotFound,
     RefreshTokenReused,
+    RequestIdReused,
+    ResourceDeleted,
     ResourceExhausted,
+    ResourceExists,
+    ResourceInUse,
     ServerDraining,
+    SlowConsumer,
     StepUpRequired,
     TokenExpired,
     TokenRevoked,
+    TooManyStreams,
     TurnTimeout,
     Unauthenticated,
     Unavailable,
@@ -42,10 +55,13 @@ from .errors import (
     ValidationFailed,
     error_of_status,
 )
-from .events import TERMINAL, StreamEnded, kind_of
+from .events import TERMINAL, kind_of
+from .film_export import FilmExport
+from .film_import import ImportProgress
 from .paging import Page, PageIterator
 from .tls import Tls
 from .users import Users
+from .watch import CatalogueWatch, SnapshotBegun, WatchEvent
 
 __all__ = [
     "TERMINAL",
@@ -54,13 +70,20 @@ __all__ = [
     "AlreadyExists",
     "Cancelled",
     "Catalogue",
+    "CatalogueWatch",
     "ChatSession",
     "CredentialMissing",
+    "CursorExpired",
+    "CursorInvalid",
     "DataLoss",
     "DeadlineExceeded",
     "EtagMismatch",
     "FailedPrecondition",
+    "FieldMaskInvalid",
     "FieldViolation",
+    "FilmExport",
+    "ImmutableField",
+    "ImportProgress",
     "Internal",
     "InterviewClient",
     "InterviewError",
@@ -77,10 +100,18 @@ __all__ = [
     "PasswordRefused",
     "PermissionDenied",
     "ProtocolViolation",
+    "RankingUnavailable",
     "RateLimited",
+    "ReferenceNotFound",
     "RefreshTokenReused",
+    "RequestIdReused",
+    "ResourceDeleted",
     "ResourceExhausted",
+    "ResourceExists",
+    "ResourceInUse",
     "ServerDraining",
+    "SlowConsumer",
+    "SnapshotBegun",
     "StepUpRequired",
     "StreamEnded",
     "Tls",
@@ -88,6 +119,7 @@ __all__ = [
     "TokenRevoked",
     "TokenStore",
     "Tokens",
+    "TooManyStreams",
     "TurnTimeout",
     "Unauthenticated",
     "Unavailable",
@@ -95,6 +127,7 @@ __all__ = [
     "Unknown",
     "Users",
     "ValidationFailed",
+    "WatchEvent",
     "error_of_status",
     "kind_of",
 ]

@@ -5,10 +5,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+from .call_end import CallEnd
 from .calls import RENEWABLE, Calls, bearer
 from .chat import ChatSession
 from .errors import Unauthenticated
-from .events import CallEnd, EventReader
+from .events import EventReader
 from .generated.interview.agent.v1 import (
     Agent,
     AskRequest,

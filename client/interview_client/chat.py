@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from uuid import uuid4
 
+from .call_end import CallEnd, StreamEnded
 from .calls import CredentialSource
 from .errors import InterviewError, error_of_status
-from .events import TERMINAL, CallEnd, EventReader, StreamEnded, kind_of
+from .events import TERMINAL, EventReader, kind_of
 from .frames import ChatCall, FrameWriter
 from .generated.google.rpc import Status
 from .generated.interview.agent.v1 import (

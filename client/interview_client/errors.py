@@ -5,9 +5,6 @@ Every failed call raises an `InterviewError`. Its class follows the reason where
 class of its code. Branch on the class or on `reason`, never on `message`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar, cast
 
 import grpc
@@ -15,240 +12,115 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from .errors_by_code import (
+    BY_CODE,
+    Aborted,
+    AlreadyExists,
+    Cancelled,
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    FieldViolation,
+    Internal,
+    InterviewError,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+    Unknown,
+)
+from .errors_by_reason import (
+    BY_REASON,
+    CredentialMissing,
+    CursorExpired,
+    CursorInvalid,
+    EtagMismatch,
+    FieldMaskInvalid,
+    ImmutableField,
+    LoginFailed,
+    LoginThrottled,
+    ModelUnavailable,
+    PageTokenExpired,
+    PasswordRefused,
+    ProtocolViolation,
+    RankingUnavailable,
+    RateLimited,
+    ReferenceNotFound,
+    RefreshTokenReused,
+    RequestIdReused,
+    ResourceDeleted,
+    ResourceExists,
+    ResourceInUse,
+    ServerDraining,
+    SlowConsumer,
+    StepUpRequired,
+    TokenExpired,
+    TokenRevoked,
+    TooManyStreams,
+    TurnTimeout,
+    ValidationFailed,
+)
 from .generated.google.rpc import Status
+from .generated.interview.catalogue.v1 import FilmImport
+
+__all__ = [
+    "BY_CODE",
+    "BY_REASON",
+    "Aborted",
+    "AlreadyExists",
+    "Cancelled",
+    "CredentialMissing",
+    "CursorExpired",
+    "CursorInvalid",
+    "DataLoss",
+    "DeadlineExceeded",
+    "EtagMismatch",
+    "FailedPrecondition",
+    "FieldMaskInvalid",
+    "FieldViolation",
+    "ImmutableField",
+    "Internal",
+    "InterviewError",
+    "InvalidArgument",
+    "LoginFailed",
+    "LoginThrottled",
+    "ModelUnavailable",
+    "NotFound",
+    "OutOfRange",
+    "PageTokenExpired",
+    "PasswordRefused",
+    "PermissionDenied",
+    "ProtocolViolation",
+    "RankingUnavailable",
+    "RateLimited",
+    "ReferenceNotFound",
+    "RefreshTokenReused",
+    "RequestIdReused",
+    "ResourceDeleted",
+    "ResourceExhausted",
+    "ResourceExists",
+    "ResourceInUse",
+    "ServerDraining",
+    "SlowConsumer",
+    "StepUpRequired",
+    "TokenExpired",
+    "TokenRevoked",
+    "TooManyStreams",
+    "TurnTimeout",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Unknown",
+    "ValidationFailed",
+    "error_of_call",
+    "error_of_status",
+]
 
 MessageT = TypeVar("MessageT", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class FieldViolation:
-    """One bad field of a request: its path (`film.title`) and what it must be."""
-
-    field: str
-    description: str
-
-
-class InterviewError(Exception):
-    """A call that failed.
-
-    `reason` is a name of interview.errors.v1.ErrorReason without its prefix, empty if the
-    failure did not come from the service (no connection, a proxy). `metadata` holds the
-    reason's details, `field_violations` every bad field, `retry_delay` how long to wait before
-    another try, `request_id` what the server's logs know the call by.
-    """
-
-    default_code = grpc.StatusCode.UNKNOWN
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: grpc.StatusCode | None = None,
-        reason: str = "",
-        metadata: Mapping[str, str] | None = None,
-        field_violations: Iterable[FieldViolation] = (),
-        retry_delay: timedelta | None = None,
-        request_id: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code or self.default_code
-        self.reason = reason
-        self.metadata = dict(metadata or {})
-        self.field_violations = tuple(field_violations)
-        self.retry_delay = retry_delay
-        self.request_id = request_id
-
-    def __str__(self) -> str:
-        label = self.reason or self.code.name
-        request = f" (request {self.request_id})" if self.request_id else ""
-        return f"{label}: {self.message}{request}"
-
-
-class Cancelled(InterviewError):
-    """The call was cancelled by somebody else than the caller."""
-
-    default_code = grpc.StatusCode.CANCELLED
-
-
-class Unknown(InterviewError):
-    """The server, or a proxy before it, gave no usable code."""
-
-
-class InvalidArgument(InterviewError):
-    """The request is wrong, whatever the state of the server."""
-
-    default_code = grpc.StatusCode.INVALID_ARGUMENT
-
-
-class DeadlineExceeded(InterviewError):
-    """The time ran out; whether the call took effect is not known."""
-
-    default_code = grpc.StatusCode.DEADLINE_EXCEEDED
-
-
-class NotFound(InterviewError):
-    """The resource does not exist, or not for this caller."""
-
-    default_code = grpc.StatusCode.NOT_FOUND
-
-
-class AlreadyExists(InterviewError):
-    """Something of this name or with this unique field is there already."""
-
-    default_code = grpc.StatusCode.ALREADY_EXISTS
-
-
-class PermissionDenied(InterviewError):
-    """The caller is known and may not do this."""
-
-    default_code = grpc.StatusCode.PERMISSION_DENIED
-
-
-class ResourceExhausted(InterviewError):
-    """A rate, a quota or a size is used up; see `retry_delay`."""
-
-    default_code = grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-class FailedPrecondition(InterviewError):
-    """The state of the resource does not allow this."""
-
-    default_code = grpc.StatusCode.FAILED_PRECONDITION
-
-
-class Aborted(InterviewError):
-    """Somebody else was faster; read again and repeat."""
-
-    default_code = grpc.StatusCode.ABORTED
-
-
-class OutOfRange(InterviewError):
-    """A cursor points before what is still kept."""
-
-    default_code = grpc.StatusCode.OUT_OF_RANGE
-
-
-class Unimplemented(InterviewError):
-    """The server does not have this method."""
-
-    default_code = grpc.StatusCode.UNIMPLEMENTED
-
-
-class Internal(InterviewError):
-    """The server failed unexpectedly; `request_id` finds it in its logs."""
-
-    default_code = grpc.StatusCode.INTERNAL
-
-
-class Unavailable(InterviewError):
-    """The server cannot answer right now; the same call may succeed later."""
-
-    default_code = grpc.StatusCode.UNAVAILABLE
-
-
-class DataLoss(InterviewError):
-    """Data was lost beyond repair."""
-
-    default_code = grpc.StatusCode.DATA_LOSS
-
-
-class Unauthenticated(InterviewError):
-    """No credential, or one that is not accepted; sign in."""
-
-    default_code = grpc.StatusCode.UNAUTHENTICATED
-
-
-class ValidationFailed(InvalidArgument):
-    """Fields break their rules; `field_violations` lists all of them."""
-
-
-class PageTokenExpired(InvalidArgument):
-    """The page token is too old; start again from the first page."""
-
-
-class EtagMismatch(Aborted):
-    """The resource changed since it was read; metadata names `changed_fields`."""
-
-
-class CredentialMissing(Unauthenticated):
-    """The call needs a credential and carried none; sign in first."""
-
-
-class LoginFailed(Unauthenticated):
-    """E-mail or password is wrong."""
-
-
-class TokenExpired(Unauthenticated):
-    """The access token has expired."""
-
-
-class TokenRevoked(Unauthenticated):
-    """The login session was ended; sign in again."""
-
-
-class RefreshTokenReused(Unauthenticated):
-    """A used refresh token came again, so the login session was ended; sign in again."""
-
-
-class StepUpRequired(PermissionDenied):
-    """The password was given too long ago for this; sign in again."""
-
-
-class PasswordRefused(InvalidArgument):
-    """The new password breaks a rule; `field_violations` says which."""
-
-
-class LoginThrottled(ResourceExhausted):
-    """Too many failed attempts to sign in; see `retry_delay`."""
-
-
-class RateLimited(ResourceExhausted):
-    """Calls came faster than allowed; see `retry_delay`."""
-
-
-class ServerDraining(Unavailable):
-    """The server is shutting down."""
-
-
-class ModelUnavailable(Unavailable):
-    """The language model cannot be reached."""
-
-
-class ProtocolViolation(InvalidArgument):
-    """A chat frame came that the protocol does not allow there."""
-
-
-class TurnTimeout(DeadlineExceeded):
-    """A chat turn took longer than its budget."""
-
-
-BY_CODE: dict[grpc.StatusCode, type[InterviewError]] = {
-    cls.default_code: cls
-    for cls in (
-        *(Cancelled, Unknown, InvalidArgument, DeadlineExceeded, NotFound, AlreadyExists),
-        *(PermissionDenied, ResourceExhausted, FailedPrecondition, Aborted, OutOfRange),
-        *(Unimplemented, Internal, Unavailable, DataLoss, Unauthenticated),
-    )
-}
-BY_REASON: dict[str, type[InterviewError]] = {
-    "VALIDATION_FAILED": ValidationFailed,
-    "PAGE_TOKEN_EXPIRED": PageTokenExpired,
-    "ETAG_MISMATCH": EtagMismatch,
-    "CREDENTIAL_MISSING": CredentialMissing,
-    "LOGIN_FAILED": LoginFailed,
-    "TOKEN_EXPIRED": TokenExpired,
-    "TOKEN_REVOKED": TokenRevoked,
-    "REFRESH_TOKEN_REUSED": RefreshTokenReused,
-    "LOGIN_THROTTLED": LoginThrottled,
-    "STEP_UP_REQUIRED": StepUpRequired,
-    "PASSWORD_POLICY": PasswordRefused,
-    "RATE_LIMITED": RateLimited,
-    "SERVER_DRAINING": ServerDraining,
-    "MODEL_UNAVAILABLE": ModelUnavailable,
-    "PROTOCOL_VIOLATION": ProtocolViolation,
-    "TURN_TIMEOUT": TurnTimeout,
-}
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -295,7 +167,15 @@ def _error_of(status: status_pb2.Status) -> InterviewError:
         ],
         retry_delay=retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None,
         request_id=request.request_id,
+        film_import=_film_import(status),
     )
+
+
+def _film_import(status: status_pb2.Status) -> FilmImport | None:
+    for packed in status.details:
+        if packed.type_url.endswith("/interview.catalogue.v1.FilmImport"):
+            return FilmImport.parse(packed.value)
+    return None
 
 
 def _detail(status: status_pb2.Status, empty: MessageT) -> MessageT:

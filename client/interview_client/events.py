@@ -1,18 +1,15 @@
 """Reading a stream of chat events: one task, a bounded queue, each event once."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import betterproto2
-import grpc
 from grpc import aio
 
-from .errors import InterviewError, Unavailable, error_of_call
+from .call_end import CallEnd, StreamEnded
 from .generated.interview.agent.v1 import ChatRequest, ChatResponse, RunTurnRequest
 
-T = TypeVar("T")
 EventCall = (
     aio.UnaryStreamCall[RunTurnRequest, ChatResponse]
     | aio.StreamStreamCall[ChatRequest, ChatResponse]
@@ -25,51 +22,9 @@ TERMINAL = frozenset({"turn_completed", "turn_cancelled", "turn_failed"})
 """The kinds of event of which exactly one ends a turn."""
 
 
-class StreamEnded(Unavailable):
-    """The stream is over although something was still expected of it; resume the session."""
-
-
 def kind_of(event: ChatResponse) -> str:
     """Return which member of the event is set, for example "text_delta"; "" if unknown here."""
     return betterproto2.which_one_of(event, "event")[0]
-
-
-class CallEnd:
-    """What a call ended with, kept at the moment when it ends.
-
-    Asking later is too late: a write that meets the end of its call makes grpc.aio replace what
-    the server said by INTERNAL.
-    """
-
-    def __init__(self, call: EventCall) -> None:
-        self._call = call
-        self._code: grpc.StatusCode | None = None
-        self._error: InterviewError | None = None
-        call.add_done_callback(self._keep)
-
-    async def error(self) -> InterviewError | None:
-        """Wait for the end and return its typed error; None where the call ended well."""
-        await self._call.code()
-        return self._error
-
-    def _keep(self, call: EventCall) -> None:
-        if self._code is not None:
-            return
-        self._code = _at_once(call.code())
-        if self._code is not grpc.StatusCode.OK:
-            trailers, text = _at_once(call.trailing_metadata()), _at_once(call.details())
-            failure = aio.AioRpcError(self._code, aio.Metadata(), trailers, text)
-            self._error = error_of_call(failure, idempotent=False)
-
-
-def _at_once(answer: Coroutine[Any, Any, T]) -> T:
-    """Return a coroutine's result; for the questions to a call that do not wait once it is over."""
-    try:
-        answer.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise RuntimeError("the call is not over")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from grpc import aio
 
-from .events import CallEnd, StreamEnded
+from .call_end import CallEnd, StreamEnded
 from .generated.interview.agent.v1 import ChatRequest, ChatResponse
 
 ChatCall = aio.StreamStreamCall[ChatRequest, ChatResponse]

@@ -42,7 +42,7 @@ class Users:
 
     def __init__(self, calls: Calls) -> None:
         stub = UserServiceStub(calls.channel)
-        self._create = calls.unary(stub.create_user, Methods.CREATE_USER)
+        self._create = calls.named(stub.create_user, Methods.CREATE_USER)
         self._get = calls.unary(stub.get_user, Methods.GET_USER)
         self._list = calls.unary(stub.list_users, Methods.LIST_USERS)
         self._update = calls.unary(stub.update_user, Methods.UPDATE_USER)

@@ -29,7 +29,8 @@ from server.generated.interview.catalogue.v1 import catalogue_service_pb2_grpc
 
 Context = aio.ServicerContext[Any, Any]
 Answer = Callable[[Any, Context], Awaitable[Message]]
-Stream = Callable[[Any, Context], AsyncIterator[chat_pb2.ChatResponse]]
+Stream = Callable[[Any, Context], AsyncIterator[Any]]
+STREAMS = frozenset({"Chat", "RunTurn", "ExportFilms", "WatchCatalogue"})
 
 
 def status_of(code: grpc.StatusCode, message: str, *details: Message) -> status_pb2.Status:
@@ -73,7 +74,7 @@ class Script:
         """Return the handler that grpc registers for a method."""
         if not name[:1].isupper():
             raise AttributeError(name)
-        if name in {"Chat", "RunTurn"}:
+        if name in STREAMS:
             return self._stream(name)
         return self._unary(name)
 
@@ -96,7 +97,7 @@ class Script:
         return handle
 
     def _stream(self, name: str) -> Stream:
-        async def handle(request: Any, context: Context) -> AsyncIterator[chat_pb2.ChatResponse]:
+        async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
             self._record(name, request, context)
             stream: Any = self.answers[name](request, context)
             async for event in stream:

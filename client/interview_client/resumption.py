@@ -1,0 +1,121 @@
+"""Streams that are opened again where they were cut."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from time import monotonic
+from typing import TypeVar
+
+from grpc import aio
+
+from .calls import RENEWABLE, CredentialSource, Metadata, bearer, pause_before
+from .errors import (
+    DeadlineExceeded,
+    InterviewError,
+    SlowConsumer,
+    Unauthenticated,
+    Unavailable,
+    error_of_call,
+)
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+Sleep = Callable[[float], Awaitable[None]]
+
+PATIENCE = 300.0
+"""How long, in seconds, a stream is opened again and again without getting on."""
+LONGEST_PAUSE = 10.0
+
+_PASSING = frozenset({"TOO_MANY_STREAMS", "RATE_LIMITED", "TRANSACTION_CONFLICT"})
+"""The server may still count the stream that was cut, or be busy with those of others."""
+_OF_A_PROXY = frozenset({"INTERNAL", "UNKNOWN", "CANCELLED"})
+"""Codes of a connection that was cut on the way, where no reason comes with them."""
+
+
+class Resumption:
+    """Tells whether a stream that was cut is opened again, and waits before it is.
+
+    A stream that has not brought anything yet is not: its error is raised, as that of any call.
+    """
+
+    def __init__(
+        self,
+        source: CredentialSource,
+        patience: float = PATIENCE,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._source = source
+        self._patience = patience
+        self._sleep = sleep
+        self._clock = clock
+        self._token: str | None = None
+        self._refused: str | None = None
+        self._begun = False
+        self._failures = 0
+        self._since: float | None = None
+
+    async def metadata(self) -> Metadata:
+        """Return the metadata of the next stream, with a token that was not refused."""
+        self._token = await self._source(rejected=self._refused)
+        return bearer(self._token)
+
+    def begin(self) -> None:
+        """Note that the server takes the stream, which is opened again from now on."""
+        self._begun = True
+
+    def progress(self) -> None:
+        """Note that the stream gets on."""
+        self.begin()
+        self._failures = 0
+        self._since = None
+
+    async def wait(self, error: InterviewError) -> None:
+        """Wait until it is time for another stream; raise the error where none is to follow."""
+        if isinstance(error, Unauthenticated):
+            self._renew(error)
+            return
+        if not (self._begun and is_passing(error)):
+            raise error
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        if now - self._since > self._patience:
+            raise error
+        self._failures += 1
+        told = error.retry_delay.total_seconds() if error.retry_delay else 0.0
+        await self._sleep(max(told, pause_before(self._failures, LONGEST_PAUSE)))
+
+    def _renew(self, error: Unauthenticated) -> None:
+        """Have the token replaced, unless this one is new already."""
+        if error.reason not in RENEWABLE or self._token in {None, self._refused}:
+            raise error
+        self._refused = self._token
+
+
+def is_passing(error: InterviewError) -> bool:
+    """Tell whether a stream that ended with this error may go on where it was cut."""
+    if isinstance(error, Unavailable | DeadlineExceeded | SlowConsumer):
+        return True
+    if error.reason:
+        return error.reason in _PASSING
+    return error.code.name in _OF_A_PROXY
+
+
+async def received(
+    method: aio.UnaryStreamMultiCallable[RequestT, ResponseT],
+    request: RequestT,
+    timeout: float | None,  # noqa: ASYNC109  # the call's deadline, which the server is told
+    metadata: Metadata,
+) -> AsyncGenerator[ResponseT, None]:
+    """Yield the messages of one stream, and end it when this generator ends.
+
+    Raises InterviewError.
+    """
+    call = method(request, timeout=timeout, metadata=metadata)
+    try:
+        async for message in call:
+            yield message
+    except aio.AioRpcError as failure:
+        raise error_of_call(failure, idempotent=True) from failure
+    finally:
+        call.cancel()
