@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks import model, overload, relevance, tokens
+from benchmarks import generate, growth, model, overload, relevance, tokens
 from benchmarks.databases import execute, fresh_postgres
 from benchmarks.processes import (
     EMAIL,
@@ -30,7 +30,7 @@ from tests.support.postgres import PostgresUnavailable
 
 FULL = Plan(pairs=5, seconds=0.6, turns=15)
 QUICK = Plan(pairs=2, seconds=0.08, turns=3)
-WHAT = ("calls", "overload", "relevance", "tokens")
+WHAT = ("calls", "overload", "relevance", "growth", "generate", "tokens")
 HEAVY = ("sqlalchemy", "semantic_kernel")
 WARM_TURNS = 3
 
@@ -52,27 +52,44 @@ def main() -> int:
         help="overload: a setting of one more server, to compare with; can be repeated",
     )
     parser.add_argument("--target", metavar="HOST:PORT", help="relevance: a server that runs")
+    parser.add_argument("--films", type=_sizes, metavar="N[,N...]", help="growth, generate")
+    parser.add_argument("--postgres", metavar="URL", help="growth: make the databases there")
+    parser.add_argument("--url", help="generate: a migrated database without films")
     options = parser.parse_args()
-    if options.what == "tokens":
-        print(tokens.run())
-        return 0
-    databases = [options.database] if options.database else ["sqlite", "postgresql"]
+    if options.what == "generate" and not (options.url and options.films):
+        parser.error("generate needs --url and --films")
     try:
-        if options.what == "overload":
-            extra = dict(pair.split("=", 1) for pair in options.set)
-            overload.run(overload.QUICK if options.quick else overload.FULL, extra, options.json)
-            return 0
-        if options.what == "relevance":
-            relevance.run(options.database or "sqlite", options.target, options.json)
-            return 0
-        report = _run(QUICK if options.quick else FULL, databases)
+        _measure(options)
     except (RunFailed, PostgresUnavailable) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    print(report.text())
-    if options.json:
-        report.write_json(options.json)
     return 0
+
+
+def _measure(options: argparse.Namespace) -> None:
+    databases = [options.database] if options.database else ["sqlite", "postgresql"]
+    match options.what:
+        case "tokens":
+            print(tokens.run())
+        case "generate":
+            generate.generate(options.url, options.films[0])
+        case "overload":
+            extra = dict(pair.split("=", 1) for pair in options.set)
+            overload.run(overload.QUICK if options.quick else overload.FULL, extra, options.json)
+        case "growth":
+            growth.postgres_given(options.postgres)
+            growth.run(options.films or growth.SIZES, databases, options.json)
+        case "relevance":
+            relevance.run(options.database or "sqlite", options.target, options.json)
+        case _:
+            report = _run(QUICK if options.quick else FULL, databases)
+            print(report.text())
+            if options.json:
+                report.write_json(options.json)
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(size.replace("_", "")) for size in text.split(",")]
 
 
 def _run(plan: Plan, databases: list[str]) -> Report:

@@ -107,15 +107,10 @@ def failed(answers: Sequence[Answered]) -> list[Answered]:
 
 def run(database: str, target: str | None, file: Path | None) -> None:
     """Ask all queries with each ranking and print how good the answers are."""
-    with _served(database, target) as (address, header), grpc.insecure_channel(address) as channel:
-        stub = catalogue_service_pb2_grpc.CatalogueServiceStub(channel)
-        found = {
-            name: answers
-            for name, ranking in RANKINGS.items()
-            if (answers := _ask_all(stub, header, ranking))
-        }
+    with _served(database, target) as (address, header):
+        found = asyncio.run(_answers(address, header))
     for name in RANKINGS:
-        print(_text(name, found[name]) if name in found else f"{name}: not on this server", "\n")
+        print(_text(name, found[name]) if found[name] else f"{name}: not on this server", "\n")
     if file:
         told = {
             name: [asdict(answer) | {"place": answer.place} for answer in answers]
@@ -124,11 +119,18 @@ def run(database: str, target: str | None, file: Path | None) -> None:
         file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _ask_all(
-    stub: "catalogue_service_pb2_grpc.CatalogueServiceStub",
+async def _answers(target: str, header: tuple[str, str] | None) -> dict[str, Sequence[Answered]]:
+    async with grpc.aio.insecure_channel(target) as channel:
+        header = header or await signed_in(channel)
+        stub = catalogue_service_pb2_grpc.CatalogueServiceStub(channel)
+        return {name: await _ask_all(stub, header, ranking) for name, ranking in RANKINGS.items()}
+
+
+async def _ask_all(
+    stub: catalogue_service_pb2_grpc.CatalogueServiceStub,
     header: tuple[str, str],
-    ranking: "film_pb2.SearchRanking",
-) -> list[Answered]:
+    ranking: film_pb2.SearchRanking.ValueType,
+) -> Sequence[Answered]:
     """Return the answers, or none where the server has no such ranking."""
     answers = []
     try:
@@ -136,11 +138,11 @@ def _ask_all(
         for query in (read_queries()[0], *read_queries()):
             request = film_pb2.SearchFilmsRequest(query=query.text, page_size=PAGE, ranking=ranking)
             begun = time.perf_counter()
-            page = stub.SearchFilms(request, metadata=(header,), timeout=CALL_SECONDS)
+            page = await stub.SearchFilms(request, metadata=(header,), timeout=CALL_SECONDS)
             titles = tuple(match.film.title for match in page.matches)
             answers.append(Answered(query, titles, time.perf_counter() - begun))
-    except grpc.RpcError as error:
-        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             return []
         raise
     return answers[1:]
@@ -168,8 +170,8 @@ def _text(name: str, answers: Sequence[Answered]) -> str:
 
 
 @contextmanager
-def _served(database: str, target: str | None) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield the address of a server over the sample films and what its caller sends."""
+def _served(database: str, target: str | None) -> Iterator[tuple[str, tuple[str, str] | None]]:
+    """Yield the address of a server over the sample films and what its caller sends, if known."""
     if target:
         yield target, ("authorization", f"Bearer {os.environ[TOKEN_VARIABLE]}")
         return
@@ -181,14 +183,12 @@ def _served(database: str, target: str | None) -> Iterator[tuple[str, tuple[str,
         prepare(env, folder)
         if database == "postgresql":
             asyncio.run(execute(settings["DATABASE_URL"], "ANALYZE"))
-        served = stack.enter_context(running_server(env, folder))
-        yield served.target, signed_in(served.target, EMAIL, PASSWORD)
+        yield stack.enter_context(running_server(env, folder)).target, None
 
 
-def signed_in(target: str, email: str, password: str) -> tuple[str, str]:
-    """Sign in and return the header of the caller's calls."""
-    with grpc.insecure_channel(target) as channel:
-        stub = auth_service_pb2_grpc.AuthServiceStub(channel)
-        request = auth_service_pb2.LoginRequest(email=email, password=password)
-        answer = stub.Login(request, timeout=CALL_SECONDS)
+async def signed_in(channel: grpc.aio.Channel) -> tuple[str, str]:
+    """Sign in as the user that calls in benchmarks; return the header of the calls."""
+    stub = auth_service_pb2_grpc.AuthServiceStub(channel)
+    request = auth_service_pb2.LoginRequest(email=EMAIL, password=PASSWORD)
+    answer = await stub.Login(request, timeout=CALL_SECONDS)
     return "authorization", f"Bearer {answer.tokens.access_token}"
