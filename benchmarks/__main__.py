@@ -41,9 +41,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; rougher")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), help="only this one")
-    parser.add_argument(
-        "what", nargs="?", choices=("calls", "overload", "relevance", "tokens"), default="calls"
-    )
+    parser.add_argument("what", nargs="?", choices=WHAT, default=WHAT[0])
     parser.add_argument(
         "--set",
         action="append",
