@@ -24,8 +24,13 @@ from server.catalogue.repository import SqlCatalogue
 from server.catalogue.servicer import ReadMethods
 from server.catalogue.taxonomy import Taxonomy
 from server.catalogue.taxonomy_change_servicer import TaxonomyChangeMethods
+from server.catalogue.taxonomy_changes import TaxonomyChanges
+from server.catalogue.taxonomy_indexing import RenamedFilms
 from server.catalogue.taxonomy_reads import TaxonomyRows
+from server.catalogue.taxonomy_rules import ACTOR_BRANCH, CATEGORY_BRANCH
 from server.catalogue.taxonomy_servicer import TaxonomyMethods
+from server.catalogue.taxonomy_write_statements import ACTOR_WRITES, CATEGORY_WRITES
+from server.catalogue.taxonomy_writes import ChangeStorage, TaxonomyWrites
 from server.catalogue.watch_servicer import WatchMethods
 from server.core.clock import Clock
 from server.core.retention import Kept, Retention
@@ -60,6 +65,7 @@ class CatalogueParts:
         self._film_store = FilmStore(
             self._changes, self._numbers, clock, is_sqlite=database.is_sqlite
         )
+        self._renamed = RenamedFilms(database, self._changes, log)
         self.catalogue = Catalogue(SqlCatalogue(database), film_fields(), clock)
         self.servicers: Sequence[object] = (
             ReadMethods(self.catalogue, self._page_tokens),
@@ -79,7 +85,23 @@ class CatalogueParts:
         return TaxonomyMethods(taxonomy, self._page_tokens)
 
     def _built_taxonomy_changes(self) -> TaxonomyChangeMethods:
-        return TaxonomyChangeMethods()
+        storage = ChangeStorage(
+            self._database,
+            self._changes,
+            self._numbers,
+            self._film_store,
+            self._renamed,
+            self._calls,
+            self._audits,
+            self._signal,
+        )
+        categories = TaxonomyWrites(CATEGORY_BRANCH, CATEGORY_WRITES, storage)
+        actors = TaxonomyWrites(ACTOR_BRANCH, ACTOR_WRITES, storage)
+        return TaxonomyChangeMethods(
+            TaxonomyChanges(CATEGORY_BRANCH, categories, self._clock),
+            TaxonomyChanges(ACTOR_BRANCH, actors, self._clock),
+            self._request_ids,
+        )
 
     def _built_bulk(self) -> BulkMethods:
         return BulkMethods()
@@ -90,7 +112,10 @@ class CatalogueParts:
     def background(self) -> Sequence[asyncio.Task[None]]:
         """Start what runs beside the calls."""
         retention = Retention(self._kept(), clock=self._clock, log=self._log, chance=random)
-        return [asyncio.create_task(retention.run())]
+        return [
+            asyncio.create_task(retention.run()),
+            asyncio.create_task(self._renamed.run()),
+        ]
 
     def _kept(self) -> Sequence[Kept]:
         """Return what is deleted after some time, and after how long."""
