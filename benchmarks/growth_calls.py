@@ -24,7 +24,7 @@ EXPORTED: Final = 100_000
 """An export is given up after so many films: the rest costs the same."""
 IMPORT_BATCHES, IMPORT_FILMS = 5, 200
 _DEEP_PAGES: Final = 60
-"""A deep page comes after so many full ones at most, of 1 000 films each."""
+"""A deep page is in the middle of the catalogue, or behind so many full ones."""
 _FULL: Final = 1_000
 
 Ask = Callable[[int], Awaitable[int]]
@@ -56,9 +56,9 @@ def calls(generated: Catalogue) -> Sequence[Call]:
     return [
         _get(generated),
         *(_list(*row) for row in _LISTS),
-        _deep("ListFilms, deep page by number", ""),
-        _deep("ListFilms, deep page by title", "title"),
-        _deep("ListFilms, deep page by newest year", "release_year desc"),
+        _deep(generated, "ListFilms, deep page by number", ""),
+        _deep(generated, "ListFilms, deep page by title", "title"),
+        _deep(generated, "ListFilms, deep page by newest year", "release_year desc"),
         _search("a rare word", name),
         _search("a frequent word", frequent),
         _search("two words", f"{frequent} {second}"),
@@ -113,18 +113,17 @@ def _list(name: str, request: film_pb2.ListFilmsRequest) -> Call:
     return Call(f"ListFilms, {name}", prepared)
 
 
-def _deep(name: str, order_by: str) -> Call:
+def _deep(generated: Catalogue, name: str, order_by: str) -> Call:
+    size = min(_FULL, generated.films // 20)
+    pages = min(_DEEP_PAGES, generated.films // 2 // size)
+
     async def prepared(caller: Caller) -> Ask:
         token = ""
-        for _ in range(_DEEP_PAGES):
-            request = film_pb2.ListFilmsRequest(
-                page_size=_FULL, order_by=order_by, page_token=token
-            )
+        for _ in range(pages):
+            request = film_pb2.ListFilmsRequest(page_size=size, order_by=order_by, page_token=token)
             page = await caller.stub.ListFilms(
                 request, metadata=caller.metadata, timeout=CALL_SECONDS
             )
-            if not page.next_page_token:
-                break
             token = page.next_page_token
         request = film_pb2.ListFilmsRequest(page_size=50, order_by=order_by, page_token=token)
 
