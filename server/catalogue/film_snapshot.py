@@ -1,6 +1,6 @@
 """All films of one state of the catalogue, in batches by number, and which state that is."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -36,7 +36,7 @@ class FilmSnapshot:
         self._snapshot = snapshot
         self._statement = statement
 
-    async def films(self, after: int = 0) -> AsyncIterator[Sequence[Film]]:
+    async def films(self, after: int = 0) -> AsyncGenerator[Sequence[Film], None]:
         """Yield the films behind a number, by number; the next ones are read when asked for."""
         while True:
             rows = await self._snapshot.all(self._statement, {"after": after})

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
+from server.generated.interview.catalogue.v1 import film_bulk_pb2
 from server.rpc.details import DOMAIN, MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES
 from server.rpc.status import CODES
 
@@ -26,9 +27,10 @@ KINDS: tuple[type[Message], ...] = (
     details.QuotaFailure,
     details.ResourceInfo,
     details.RetryInfo,
+    film_bulk_pb2.FilmImport,
 )
 ALWAYS = frozenset({"ErrorInfo", "RequestInfo"})
-ANY = frozenset({"ResourceInfo", "RetryInfo"})
+ANY = frozenset({"ResourceInfo", "RetryInfo", "FilmImport"})
 """What may be said of any error, where it is known."""
 
 
