@@ -168,10 +168,8 @@ async def _check_counts(database: Database) -> None:
         for row in await database.read.all(select(table))
         if row.films
     }
-    counted = {
-        (kind, row[0]): row[1]
-        for kind, statement in _COUNTED.items()
-        for row in await database.read.all(text(statement))
-        if row[1]
-    }
+    counted: dict[tuple[str, int], int] = {}
+    for kind, statement in _COUNTED.items():
+        rows: Sequence[Any] = await database.read.all(text(statement))
+        counted |= {(kind, row[0]): row[1] for row in rows if row[1]}
     assert kept == counted
