@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 MOST_FILMS: Final = 50_000
 MOST_CHANGES: Final = 5_000
 """After more changes at once everything is read anew."""
-LEAST_NEARNESS: Final = 0.25
-"""Films less near than this have mostly nothing to do with the query."""
+LEAST_NEARNESS: Final = 0.3
+"""Films less near mostly have nothing to do with the query; benchmarks/README.md says what it
+costs and gains."""
 LOOK_SECONDS: Final = 1.0
 
 _PACKAGE: Final = "wordllama"
