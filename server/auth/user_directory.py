@@ -76,7 +76,7 @@ class UserDirectory:
             DomainError: FILTER_* or ORDER_BY_INVALID, with the position and what is allowed.
         """
         now = self._clock()
-        condition = parse_filter(where, self._fields, now)
+        condition = parse_filter(where, self._fields, page.time or now)
         order = parse_order_by(order_by, self._fields)
         return await self._reads.list_users(
             page, condition, order, show_deleted=show_deleted, now=now

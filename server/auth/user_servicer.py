@@ -55,16 +55,20 @@ class UserServicer(UserChangeMethods, ApiKeyMethods):
             },
         )
         arguments = arguments_of(request)
-        after = self._page_tokens.open(call.method, arguments, command.page_token)
+        page = self._page_tokens.page(
+            call.method, arguments, command.page_token, size=command.page_size
+        )
         found = await self._directory.list_users(
-            PageRequest(command.page_size, after),
+            page,
             where=request.filter,
             order_by=request.order_by,
             show_deleted=request.show_deleted,
         )
         return user_service_pb2.ListUsersResponse(
             users=[user_message(user) for user in found.rows],
-            next_page_token=self._page_tokens.seal(call.method, arguments, found.next_after),
+            next_page_token=self._page_tokens.seal(
+                call.method, arguments, found.next_after, page.time
+            ),
         )
 
     async def ListRoles(

@@ -10,9 +10,8 @@ from decimal import Decimal
 from typing import Protocol
 
 from server.catalogue.film_filter import film_filter
-from server.catalogue.search import search_terms
 from server.core.clock import Clock
-from server.core.errors import FieldViolation, ResourceNotFound, ValidationFailed
+from server.core.errors import ResourceNotFound
 from server.core.paging import Page, PageRequest
 from server.query.filters import Fields, Filter, OrderTerm, parse_order_by
 
@@ -90,18 +89,6 @@ class Language:
 
 
 @dataclass(frozen=True, slots=True)
-class FilmMatch:
-    """A film that a search found.
-
-    `score` is above 0 and at most 1: the mean over the query's words of 1 for a word in the
-    title, 2/3 for one in the description alone, 0 for a word that is in neither.
-    """
-
-    film: Film
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
 class CatalogueNames:
     """Every name a question may mention, for recognising them in free text."""
 
@@ -125,21 +112,18 @@ class CatalogueRepository(Protocol):
         order: Sequence[OrderTerm],
         *,
         full: bool,
+        show_deleted: bool,
     ) -> Page[Film]:
         """Return a page of the films that meet the filter, in the order and then by number.
 
-        Without `full`, description and actors are left empty.
+        Deleted films are left out unless `show_deleted`. Without `full`, description and actors
+        are left empty.
         """
         ...
 
-    async def count_films(self, where: Filter | None) -> int:
-        """Return how many films meet the filter."""
-        ...
-
-    async def search_films(
-        self, terms: Sequence[str], page: PageRequest, where: Filter | None, *, full: bool
-    ) -> Page[FilmMatch]:
-        """Return films with any of the terms: score descending, title, number."""
+    async def count_films(self, where: Filter | None, *, show_deleted: bool) -> int:
+        """Return how many films meet the filter: if there is one, or they are shown with the
+        deleted ones, 100 000 for that many and more."""
         ...
 
     async def list_categories(self, page: PageRequest) -> Page[Category]:
@@ -190,34 +174,25 @@ class Catalogue:
         order_by: str = "",
         full: bool = True,
         count: bool = False,
+        show_deleted: bool = False,
     ) -> Page[Film]:
         """Return a page of the films that meet a filter (AIP-160) in an order (AIP-132).
 
-        Without `full`, description and actors are left empty.
+        now() in the filter is the time of the first page. Without `full`, description and
+        actors are left empty.
 
         Raises:
             DomainError: FILTER_* or ORDER_BY_INVALID, with the position and what is allowed.
         """
-        condition = film_filter(where, self._fields, self._clock())
+        condition = film_filter(where, self._fields, page.time or self._clock())
         order = parse_order_by(order_by, self._fields)
-        found = await self._repository.list_films(page, condition, order, full=full)
+        found = await self._repository.list_films(
+            page, condition, order, full=full, show_deleted=show_deleted
+        )
         if not count:
             return found
-        return replace(found, total_size=await self._repository.count_films(condition))
-
-    async def search_films(
-        self, query: str, page: PageRequest, *, where: str = "", full: bool = True
-    ) -> Page[FilmMatch]:
-        """Return films whose title or description has any of the query's words, best first.
-
-        Raises:
-            ValidationFailed: the query holds no word at all.
-        """
-        terms = search_terms(query)
-        if not terms:
-            raise ValidationFailed([FieldViolation("query", "must hold at least one word")])
-        condition = film_filter(where, self._fields, self._clock())
-        return await self._repository.search_films(terms, page, condition, full=full)
+        total = await self._repository.count_films(condition, show_deleted=show_deleted)
+        return replace(found, total_size=total)
 
     async def list_categories(self, page: PageRequest) -> Page[Category]:
         """Return categories by number."""

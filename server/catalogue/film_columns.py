@@ -10,13 +10,19 @@ from sqlalchemy import (
     column,
     false,
     func,
-    or_,
     select,
     table,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
-from server.catalogue.indexing import MAX_TERM_BYTES
+from server.catalogue.film_order import (
+    CREATE_TIME,
+    DELETE_TIME,
+    LENGTH,
+    RATING,
+    RELEASE_YEAR,
+    rating_rank,
+)
 from server.catalogue.models import (
     RATINGS,
     SPECIAL_FEATURES,
@@ -27,6 +33,7 @@ from server.catalogue.models import (
     FilmCategory,
     Language,
 )
+from server.catalogue.search import MAX_TERM_BYTES
 from server.query.filter_sql import ElementColumn, FilterColumns, RelatedColumn, ScalarColumn
 from server.query.filter_types import Value
 
@@ -44,19 +51,19 @@ def film_columns(*, is_sqlite: bool) -> FilterColumns:
         fields={
             "name": ScalarColumn(_FILM.film_id),
             "title": ScalarColumn(_FILM.title),
-            "release_year": ScalarColumn(_FILM.release_year),
+            "release_year": ScalarColumn(_FILM.release_year, indexed=ScalarColumn(RELEASE_YEAR)),
             "language": ScalarColumn(_FILM.language_id),
             "original_language": ScalarColumn(_FILM.original_language_id),
             "rental_duration_days": ScalarColumn(_FILM.rental_duration),
             "rental_rate": ScalarColumn(_FILM.rental_rate),
-            "length_minutes": ScalarColumn(_FILM.length),
+            "length_minutes": ScalarColumn(_FILM.length, indexed=ScalarColumn(LENGTH)),
             "replacement_cost": ScalarColumn(_FILM.replacement_cost),
-            "rating": ScalarColumn(_FILM.rating, _stored_enum),
+            "rating": ScalarColumn(_FILM.rating, _stored_enum, ScalarColumn(RATING, _rank)),
             "special_features": _special_features(is_sqlite=is_sqlite),
             "streaming_available": ScalarColumn(_FILM.streaming_available),
-            "create_time": ScalarColumn(func.coalesce(_FILM.create_time, _FILM.last_update)),
+            "create_time": ScalarColumn(CREATE_TIME),
             "update_time": ScalarColumn(_FILM.last_update),
-            "delete_time": ScalarColumn(_FILM.delete_time),
+            "delete_time": ScalarColumn(_FILM.delete_time, indexed=ScalarColumn(DELETE_TIME)),
             "labels.language": _language_label(_FILM.language_id),
             "labels.original_language": _language_label(_FILM.original_language_id),
             **_category_columns(),
@@ -109,6 +116,10 @@ def _stored_enum(value: Value) -> Value:
     return _STORED_ENUMS[str(value)]
 
 
+def _rank(value: Value) -> Value:
+    return rating_rank(_STORED_ENUMS[str(value)])
+
+
 def _has_term_sqlite(term: str) -> ColumnElement[bool]:
     index = table("film_fts", column("rowid"), column("film_fts"))
     match = index.c.film_fts.bool_op("MATCH")(f'"{term}"')
@@ -118,10 +129,7 @@ def _has_term_sqlite(term: str) -> ColumnElement[bool]:
 def _has_term_postgresql(term: str) -> ColumnElement[bool]:
     if len(term.encode()) > MAX_TERM_BYTES:  # is in no index, and an error in a query
         return false()
-    index = table(
-        "film_fts", column("film_id"), column("title", TSVECTOR), column("description", TSVECTOR)
-    )
+    index = table("film_fts", column("film_id"), column("words", TSVECTOR))
     # The term is a stem already: a cast takes it as it is, to_tsquery would stem it again.
     query = cast(f"'{term}'", TSQUERY)
-    match = or_(index.c.title.bool_op("@@")(query), index.c.description.bool_op("@@")(query))
-    return _FILM.film_id.in_(select(index.c.film_id).where(match))
+    return _FILM.film_id.in_(select(index.c.film_id).where(index.c.words.bool_op("@@")(query)))

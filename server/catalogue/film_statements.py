@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import ColumnElement, Select, Text, bindparam, cast, func, null, select
 
 from server.catalogue.domain import Film, Label
-from server.catalogue.models import Actor, Category, FilmActor, FilmCategory, Language
+from server.catalogue.models import Actor, Category, FilmActor, FilmCategory, FilmCount, Language
 from server.catalogue.models import Film as FilmRow
 from server.database.dialect import in_list, json_rows
 from server.database.names import named
@@ -88,19 +88,25 @@ FILMS_BY_NUMBER = named(
         in_list(_FILM.c.film_id, bindparam("film_ids", type_=IntegerList))
     ),
 )
+HERE = _FILM.c.delete_time.is_(None)
+"""The film is not deleted."""
 FIRST_FILMS = {
     full: named(
         "films.list",
         select_films(full=full)
-        .where(_FILM.c.film_id > bindparam("after"))
+        .where(HERE, _FILM.c.film_id > bindparam("after"))
         .order_by(_FILM.c.film_id)
         .limit(bindparam("limit")),
     )
     for full in (True, False)
 }
-"""Films by number, the list without filter and order."""
+"""Films that are not deleted by number, the list without filter and order."""
 
-COUNT_FILMS = named("films.count", select(func.count()).select_from(_FILM))
+_COUNT = FilmCount.__table__.c
+COUNT_FILMS = named(
+    "films.count", select(_COUNT.films).where(_COUNT.kind == "film", _COUNT.number == 0)
+)
+"""How many films are not deleted: no row for none."""
 
 
 def film_of(row: Sequence[Any]) -> Film:

@@ -5,14 +5,9 @@ from functools import partial
 from typing import Final
 
 from server.catalogue.domain import Film, Label
-from server.catalogue.search import index_terms
+from server.catalogue.search import indexed_terms
 from server.query.evaluation import FilterValues, holds
 from server.query.filter_types import Filter, Value
-
-MAX_TEXT_CHARACTERS: Final = 50_000
-"""Of a longer text the rest is in no search index: PostgreSQL's tsvector holds 1 MiB."""
-MAX_TERM_BYTES: Final = 2046
-"""A longer word is in no search index: PostgreSQL's tsvector takes no longer one."""
 
 
 def film_meets(condition: Filter | None, film: Film) -> bool:
@@ -40,13 +35,9 @@ class _Terms:
 
 def film_terms(film: Film) -> frozenset[str]:
     """Return what the search index has of a film: of its title, description and labels."""
-    names = [label.text for label in (*film.categories, *film.actors)]
-    terms = (
-        term
-        for text in (film.title, film.description, *names)
-        for term in index_terms(text[:MAX_TEXT_CHARACTERS])
-    )
-    return frozenset(term for term in terms if len(term.encode()) <= MAX_TERM_BYTES)
+    categories, actors = (" ".join(map(str, _texts(of))) for of in (film.categories, film.actors))
+    texts = (film.title, film.description, categories, actors)
+    return frozenset(term for text in texts for term in indexed_terms(text))
 
 
 def _values(film: Film, field: str) -> Collection[Value]:

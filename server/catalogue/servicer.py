@@ -1,20 +1,16 @@
 """interview.catalogue.v1.CatalogueService: map in, ask the catalogue, map out."""
 
-from collections.abc import Mapping
-
 from server.catalogue.domain import Catalogue
 from server.catalogue.etags import film_etag
 from server.catalogue.mapping import (
     fill_film,
     film_message,
     films_response,
-    matches_response,
     number_of,
 )
-from server.catalogue.requests import BatchGetFilms, GetFilm, ListFilms, SearchFilms
-from server.core.paging import Key, PageRequest
+from server.catalogue.requests import BatchGetFilms, GetFilm, ListFilms
 from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2
-from server.query.requests import ListRows, arguments_of
+from server.query.requests import arguments_of
 from server.rpc.call import Call
 from server.rpc.page_token import PageTokens
 from server.rpc.validation import validated
@@ -68,7 +64,9 @@ class ReadMethods:
             },
         )
         arguments = arguments_of(request)
-        page = self._page(call, arguments, command, skip=request.skip)
+        page = self._page_tokens.page(
+            call.method, arguments, command.page_token, size=command.page_size, skip=request.skip
+        )
         full = request.view == FULL
         found = await self._catalogue.list_films(
             page,
@@ -76,35 +74,7 @@ class ReadMethods:
             order_by=request.order_by,
             full=full,
             count=request.return_total_size,
+            show_deleted=request.show_deleted,
         )
-        token = self._page_tokens.seal(call.method, arguments, found.next_after)
+        token = self._page_tokens.seal(call.method, arguments, found.next_after, page.time)
         return films_response(found.rows, token, found.total_size or 0, full=full)
-
-    async def SearchFilms(
-        self, request: film_pb2.SearchFilmsRequest, call: Call
-    ) -> film_pb2.SearchFilmsResponse:
-        """Answer films by words, best first."""
-        command = validated(
-            SearchFilms,
-            {
-                "query": request.query,
-                "page_size": request.page_size,
-                "page_token": request.page_token,
-                "filter": request.filter,
-                "view": request.view,
-            },
-        )
-        arguments = arguments_of(request)
-        full = request.view == FULL
-        found = await self._catalogue.search_films(
-            request.query, self._page(call, arguments, command), where=request.filter, full=full
-        )
-        token = self._page_tokens.seal(call.method, arguments, found.next_after)
-        return matches_response(found.rows, token, full=full)
-
-    def _page(
-        self, call: Call, arguments: Mapping[str, object], command: ListRows, *, skip: int = 0
-    ) -> PageRequest:
-        """Return the page asked for; `skip` counts from the first page alone."""
-        after: Key | None = self._page_tokens.open(call.method, arguments, command.page_token)
-        return PageRequest(command.page_size, after, 0 if after else skip)

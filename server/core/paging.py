@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -12,11 +13,15 @@ Key = tuple[str | int | float | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """How many rows at most, and the keys of the row before the first (None: from the start)."""
+    """How many rows at most, and the keys of the row before the first (None: from the start).
+
+    `time` is when the first page was asked for, where a filter may count from it.
+    """
 
     size: int
     after: Key | None = None
     skip: int = 0
+    time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

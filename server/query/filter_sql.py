@@ -73,11 +73,14 @@ def _unchanged(value: Value) -> Value:
 class ScalarColumn:
     """A field in the row itself. `stored` turns a filter's value into the column's.
 
-    An amount of money needs a column of type server.database.types.Money.
+    An amount of money needs a column of type server.database.types.Money. `indexed` is another
+    form of the field, which has an index: equal, less or greater wherever the field itself is,
+    and anything in rows that have no value.
     """
 
     expression: ColumnElement[Any]
     stored: Callable[[Value], Value] = _unchanged
+    indexed: "ScalarColumn | None" = None
 
     def where(self, test: Test) -> ColumnElement[bool]:
         """Return that the field's value passes the test; unknown if it has none."""
@@ -205,7 +208,18 @@ def compile_filter(node: Filter, columns: FilterColumns) -> ColumnElement[bool]:
             return and_(*(columns.has_term(term) for term in terms))
         case _:
             column = columns.fields[node.field]
-            return column.where(lambda found: _test(node, found, column.stored))
+            condition = column.where(lambda found: _test(node, found, column.stored))
+            indexed = column.indexed if isinstance(column, ScalarColumn) else None
+            if indexed is None or not _has_bounds(node):
+                return condition
+            return and_(_test(node, indexed.expression, indexed.stored), condition)
+
+
+def _has_bounds(node: Comparison | Has | Presence | Contains | In) -> bool:
+    """Tell whether an index can lead to the rows that pass."""
+    if isinstance(node, Comparison):
+        return node.operator != "!=" and not isinstance(node.value, Pattern)
+    return isinstance(node, In)
 
 
 def _test(

@@ -15,17 +15,25 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import server.agent.models
 import server.auth.models
 import server.catalogue.models
+import server.catalogue.search_models
 import server.rentals.models  # noqa: F401  # the four imports fill Base.metadata
 from server.database import migrate
 from server.database.base import Base
 from server.database.engine import Database
 
 
+_EXPRESSIONS = tuple(
+    f"idx_film_order_{field}"
+    for field in ("release_year", "length_minutes", "rating", "create_time", "delete_time")
+)
+
+
 def _include(_object: object, name: str | None, kind: str, *_rest: object) -> bool:
     # The search index has another shape on each database and no model; of an index by
-    # bytes the collation is not reflected, so it is looked at on its own below.
+    # bytes the collation is not reflected, so it is looked at on its own below. Indexes of
+    # expressions have no model: the plans of the lists that they serve are looked at.
     if kind == "index":
-        return not (name or "").endswith("_bytes")
+        return not (name or "").endswith(("_bytes", *_EXPRESSIONS))
     return not (kind == "table" and (name or "").startswith(("film_fts", "alembic_version")))
 
 
@@ -37,6 +45,7 @@ def _differences(connection: Connection) -> list[Any]:
 
 
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based")
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 async def test_migrations_build_what_the_models_say(database_url: str) -> None:
     engine = create_async_engine(database_url)
     async with engine.connect() as connection:

@@ -124,7 +124,7 @@ _RANKS: Final[Mapping[str, Rank]] = {
 
 def ordered(users: Sequence[User], order_by: str) -> list[User]:
     """Return users in an order such as "display_name desc, email", and then by address."""
-    found = sorted(users, key=lambda user: user.email)
+    found = sorted(users, key=lambda user: user.email, reverse=order_by.endswith(" desc"))
     for term in reversed([term.split() for term in order_by.split(",") if term.strip()]):
         found.sort(key=_RANKS[term[0]], reverse=term[1:] == ["desc"])
     return found

@@ -38,6 +38,10 @@ _LABELS = [*LANGUAGES.values(), *CATEGORIES.values(), *(" ".join(name) for name 
 _TEXTS = [*TITLES, *_LABELS]
 _STRING_FIELDS = ("title", "labels.language", "labels.original_language")
 _TEXT_FIELDS = (*_STRING_FIELDS, "labels.categories", "labels.actors")
+_SEARCHES = (
+    *("dinosaur", "epic", "cafe", "robots fight", "of", "elan", "東京"),
+    *("penelope", "action", "nick epic"),
+)
 _ASCII_LOWER = {ord(upper): ord(upper) + 32 for upper in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
@@ -205,9 +209,7 @@ _simple: SearchStrategy[Condition] = st.one_of(
     _ins(["categories"], _categories),
     _ins(["actors"], _actors),
     _ins(["special_features"], _features),
-    st.sampled_from(["dinosaur", "epic", "cafe", "robots fight", "of", "elan", "東京"]).flatmap(
-        _searches
-    ),
+    st.sampled_from(_SEARCHES).flatmap(_searches),
 )
 
 

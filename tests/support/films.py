@@ -158,7 +158,10 @@ def _present(value: Any) -> list[Any]:
 
 def terms_of(film: FilmRow) -> set[str]:
     """Return the terms that a search can find the film by."""
-    return {*index_terms(film.title), *index_terms(film.description or "")}
+    names = [*(CATEGORIES[number] for number in film.categories)]
+    names += [" ".join(ACTORS[number]) for number in film.actors]
+    texts = (film.title, film.description or "", *names)
+    return {term for text in texts for term in index_terms(text)}
 
 
 def film_of(row: FilmRow) -> DomainFilm:
