@@ -97,13 +97,19 @@ class Application:
         self._closing.push_async_callback(self.database.close)
         self._auth = AuthParts(settings, secret, self.database, clock, log)
         self._closing.push_async_callback(self._auth.close)
+        self._gate = DrainGate()
         self._catalogue = CatalogueParts(
-            settings, secret, self.database, self._auth.audit_rows, clock, log
+            settings,
+            secret,
+            self.database,
+            self._auth.audit_rows,
+            clock,
+            log,
+            draining=self._gate.draining,
         )
         self._closing.push_async_callback(self._catalogue.close)
         self._build_limits()
         self.health = Health([service.full_name for service in SERVICES])
-        self._gate = DrainGate()
         self._boundary = Boundary(
             self._methods(),
             Chain(

@@ -9,14 +9,23 @@ class ChangeSignal:
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """How often something changed; taken before a look, it tells `wait` what was seen."""
+        return self._count
 
     def notify(self) -> None:
         """Wake everybody who waits now."""
+        self._count += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def wait(self, seconds: float) -> None:
-        """Wait until something changes, so many seconds at most."""
+    async def wait(self, seconds: float, seen: int) -> None:
+        """Wait until something changes that was not seen yet, so many seconds at most."""
+        if self._count != seen:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()

@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import SettingsConfigDict
 
 from server.settings.admission import AdmissionSettings
+from server.settings.catalogue import CatalogueSettings
 from server.settings.connections import ConnectionSettings
 from server.settings.database import database_url
 from server.settings.sign_in import SignInSettings
@@ -40,7 +41,12 @@ class Environment(StrEnum):
 
 
 class Settings(
-    ConnectionSettings, AdmissionSettings, SignInSettings, TlsSettings, TelemetrySettings
+    ConnectionSettings,
+    AdmissionSettings,
+    CatalogueSettings,
+    SignInSettings,
+    TlsSettings,
+    TelemetrySettings,
 ):
     """Every setting with its default. Empty values count as not set."""
 
