@@ -25,13 +25,12 @@ from .generated.interview.catalogue.v1 import (
     ImportFilmsResponse,
     ImportMode,
 )
-from .generated.interview.catalogue.v1.catalogue_service_stub import CatalogueServiceStub
 from .generated.methods import CatalogueService as Methods
 from .names import resource_name
 from .resumption import PATIENCE, Resumption
 
 Films = Iterable[Film] | AsyncIterable[Film]
-Call = aio.StreamUnaryCall[ImportFilmsRequest, ImportFilmsResponse]
+Call = aio.StreamStreamCall[ImportFilmsRequest, ImportFilmsResponse]
 
 MOST_FILMS = 500
 """Most films that the server takes in one batch."""
@@ -63,6 +62,15 @@ class FilmImports(CatalogueCalls):
     def __init__(self, calls: Calls) -> None:
         super().__init__(calls)
         self._get_film_import = calls.unary(self._stub.get_film_import, Methods.GET_FILM_IMPORT)
+        # The same on the wire as the stub's own method. But that one, of which one answer is
+        # expected, loses the server's words when it says no while the client still writes.
+        self._import_films: aio.StreamStreamMultiCallable[
+            ImportFilmsRequest, ImportFilmsResponse
+        ] = calls.channel.stream_stream(
+            Methods.IMPORT_FILMS.path,
+            request_serializer=bytes,
+            response_deserializer=ImportFilmsResponse.parse,
+        )
 
     async def get_film_import(self, name: str, *, timeout: float | None = None) -> FilmImport:
         """Return how far an import is: "filmImports/{import_id}" or the id. Raises NotFound."""
@@ -103,7 +111,7 @@ class FilmImports(CatalogueCalls):
         )
         resumption = Resumption(self._calls.source, patience)
         importing = _Importing(
-            self._stub, self._get_film_import, config, resumption, on_progress or _ignored
+            self._import_films, self._get_film_import, config, resumption, on_progress or _ignored
         )
         async with aclosing(_batches(films, batch_size)) as batches:
             return await importing.run(batches, known=bool(import_id) and not validate_only)
@@ -114,13 +122,13 @@ class _Importing:
 
     def __init__(
         self,
-        stub: CatalogueServiceStub,
+        method: aio.StreamStreamMultiCallable[ImportFilmsRequest, ImportFilmsResponse],
         get_film_import: UnaryCall[GetFilmImportRequest, FilmImport],
         config: ImportFilmsConfig,
         resumption: Resumption,
         on_progress: Progress,
     ) -> None:
-        self._stub = stub
+        self._method = method
         self._get = get_film_import
         self._config = config
         self._resumption = resumption
@@ -148,10 +156,8 @@ class _Importing:
                 ask = True
 
     async def _stream(self, batches: AsyncGenerator[ImportFilmsBatch, None]) -> FilmImport:
-        call: Call = self._stub.import_films(
-            timeout=Methods.IMPORT_FILMS.default_timeout,
-            metadata=await self._resumption.metadata(),
-        )
+        timeout = Methods.IMPORT_FILMS.default_timeout
+        call = self._method(timeout=timeout, metadata=await self._resumption.metadata())
         end = CallEnd(call, idempotent=True)
         try:
             await call.write(ImportFilmsRequest(config=self._config))
@@ -161,7 +167,10 @@ class _Importing:
             async for batch in batches:
                 await self._send(call, batch)
             await call.done_writing()
-            return (await call).film_import or FilmImport()
+            response = await call.read()
+            if isinstance(response, ImportFilmsResponse):
+                return response.film_import or FilmImport()
+            raise StreamEnded("the stream has ended before the import")
         except (aio.AioRpcError, asyncio.InvalidStateError) as failure:
             error = await end.error() or StreamEnded("the stream has ended before the import")
             raise error from failure

@@ -46,7 +46,9 @@ class Chat:
 
     def __init__(self, catalogue: SmallCatalogue, model: OfflineModel | None = None) -> None:
         self.model = model or OfflineModel(catalogue.names)
-        self.tools: dict[str, Tool] = {tool.name: tool for tool in catalogue_tools(catalogue)}
+        self.tools: dict[str, Tool] = {
+            tool.name: tool for tool in catalogue_tools(catalogue, catalogue)
+        }
         self.agent = SEARCH_AGENT
         self.messages: list[ModelMessage] = []
 

@@ -22,7 +22,7 @@ def catalogue() -> SmallCatalogue:
 
 @pytest.fixture
 def tools(catalogue: SmallCatalogue) -> dict[str, Tool]:
-    return {tool.name: tool for tool in catalogue_tools(catalogue)}
+    return {tool.name: tool for tool in catalogue_tools(catalogue, catalogue)}
 
 
 def _titles(result: ToolResult) -> list[str]:
