@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from benchmarks.generate import Catalogue
+from benchmarks.processes import RunFailed
 from server.generated.interview.catalogue.v1 import (
     catalogue_service_pb2_grpc,
     change_pb2,
@@ -245,10 +246,13 @@ async def _imported(caller: Caller) -> Ask:
         frames.append(film_bulk_pb2.ImportFilmsRequest(batch=batch))
 
     async def ask(_turn: int) -> int:
-        await caller.stub.ImportFilms(
+        answer = await caller.stub.ImportFilms(
             iter(frames), metadata=caller.metadata, timeout=CALL_SECONDS * 5
         )
-        return IMPORT_BATCHES * IMPORT_FILMS
+        count = answer.film_import.created_count
+        if count != IMPORT_BATCHES * IMPORT_FILMS:
+            raise RunFailed(f"of {IMPORT_BATCHES * IMPORT_FILMS} films {count} were imported")
+        return count
 
     return ask
 
