@@ -12,6 +12,7 @@ import server.agent.models
 import server.audit.models
 import server.auth.models
 import server.catalogue.models
+import server.catalogue.search_models
 import server.database.idempotency
 import server.rentals.models  # noqa: F401  # the imports fill Base.metadata
 from server.database.base import Base

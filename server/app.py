@@ -271,7 +271,7 @@ class Application:
         model = language_model(kernel, self.settings, self._catalogue.catalogue, watch)
         engine: ChatEngine = kernel.build_engine(
             model=model,
-            catalogue_tools=catalogue_tools(self._catalogue.catalogue),
+            catalogue_tools=catalogue_tools(self._catalogue.catalogue, self._catalogue.search),
             telemetry=self._observation.telemetry,
         )
         self._engine = engine

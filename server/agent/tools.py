@@ -21,7 +21,8 @@ from server.agent.tool_arguments import (
     parameters_schema,
     validated,
 )
-from server.catalogue.domain import Category, Film, FilmMatch, Label
+from server.catalogue.domain import Category, Film, Label
+from server.catalogue.film_search import FilmMatch
 from server.core.errors import DomainError
 from server.core.paging import Page, PageRequest
 
@@ -51,14 +52,18 @@ class FilmCatalogue(Protocol):
         """Return a page of the films that meet a filter, in an order."""
         ...
 
+    async def list_categories(self, page: PageRequest) -> Page[Category]:
+        """Return categories."""
+        ...
+
+
+class FilmSearches(Protocol):
+    """The part of `server.catalogue.film_search.FilmSearch` that the tools call."""
+
     async def search_films(
         self, query: str, page: PageRequest, *, where: str = ""
     ) -> Page[FilmMatch]:
         """Return films that have the query's words, best first."""
-        ...
-
-    async def list_categories(self, page: PageRequest) -> Page[Category]:
-        """Return categories."""
         ...
 
 
@@ -94,13 +99,13 @@ class CatalogueTool(Generic[A]):
             raise ToolError(TOOL_FAILED) from error
 
 
-def catalogue_tools(catalogue: FilmCatalogue) -> tuple[Tool, ...]:
+def catalogue_tools(catalogue: FilmCatalogue, search: FilmSearches) -> tuple[Tool, ...]:
     """Return the tools over a catalogue."""
-    films = _FilmAnswers(catalogue)
+    films = _FilmAnswers(catalogue, search)
     return (
         CatalogueTool(
             "search_films",
-            "Find films by words of their title or description, best match first.",
+            "Find films by words of their titles, descriptions, categories and actors, best first.",
             SearchFilmsArguments,
             films.search,
         ),
@@ -128,11 +133,12 @@ def catalogue_tools(catalogue: FilmCatalogue) -> tuple[Tool, ...]:
 class _FilmAnswers:
     """What each tool answers."""
 
-    def __init__(self, catalogue: FilmCatalogue) -> None:
+    def __init__(self, catalogue: FilmCatalogue, search: FilmSearches) -> None:
         self._catalogue = catalogue
+        self._search = search
 
     async def search(self, asked: SearchFilmsArguments) -> ToolResult:
-        page = await self._catalogue.search_films(
+        page = await self._search.search_films(
             asked.query, PageRequest(size=asked.limit), where=asked.where()
         )
         found = [match.film for match in page.rows]
@@ -165,7 +171,7 @@ class _FilmAnswers:
         number = name.removeprefix("films/").strip()
         if number.isascii() and number.isdigit() and len(number) <= 9:
             return await self._catalogue.get_film(int(number))
-        page = await self._catalogue.search_films(name, PageRequest(size=10))
+        page = await self._search.search_films(name, PageRequest(size=10))
         titled = [m.film for m in page.rows if m.film.title.casefold() == name.casefold()]
         if titled:
             return titled[0]

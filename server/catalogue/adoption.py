@@ -58,7 +58,7 @@ async def adopt(database: Database) -> Adoption:
     except SchemaRefused as error:
         raise AdoptionRefused(str(error)) from error
     revision = await migrate.verify(database.url)
-    return Adoption(previous, revision, await _index(database))
+    return Adoption(previous, revision, await _index(database, is_new=previous != revision))
 
 
 async def holds_pagila(database: Database) -> bool:
@@ -113,11 +113,14 @@ def _clashing(present: dict[str, set[str]]) -> list[str]:
     ]
 
 
-async def _index(database: Database) -> int:
-    """Fill the search index unless it is full; an earlier adoption may have been cut short."""
+async def _index(database: Database, *, is_new: bool) -> int:
+    """Return how many films were indexed: all where the schema is new, by its migration.
+
+    Else all, where films came or went past the service, or none.
+    """
     async with database.write() as write:
         films = await write.first(select(func.count()).select_from(Film))
         indexed = await write.first(_INDEXED_FILMS)
         if films == indexed:
-            return 0
+            return int(indexed[0]) if is_new and indexed is not None else 0
         return await films_loaded(write, is_sqlite=False)

@@ -1,4 +1,4 @@
-"""Fill the search index: the words of each film's title and description.
+"""Fill the search index: the words of each film's title, description, categories and actors.
 
 The words are made here and not by the database, so that both databases find the same films
 for the same query.
@@ -6,40 +6,105 @@ for the same query.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ARRAY, Executable, Row, Text, bindparam, select, text
+import orjson
+from sqlalchemy import ARRAY, Integer, Row, Select, Text, bindparam, func, select, text
 
-from server.catalogue.models import Film
-from server.catalogue.search import index_terms
+from server.catalogue.index_words import IndexedFilm, variant_rows
+from server.catalogue.models import Actor, Category, Film, FilmActor, FilmCategory
+from server.catalogue.typos import may_be_meant
+from server.database.dialect import in_list, json_rows
 from server.database.engine import WriteSession
+from server.database.names import named
+from server.database.types import IntegerList, TextList
 
-BATCH_FILMS = 500
-MAX_TEXT_CHARACTERS = 50_000
-"""Of a longer text the rest is not found: PostgreSQL's tsvector holds 1 MiB."""
-MAX_TERM_BYTES = 2046
-"""A longer word is not found: PostgreSQL's tsvector takes no longer one."""
+BATCH_FILMS: Final = 500
 
-_COLUMNS = (Film.film_id, Film.title, Film.description)
-_NEXT_FILMS = (
-    select(*_COLUMNS)
-    .where(Film.film_id > bindparam("after"))
-    .order_by(Film.film_id)
-    .limit(BATCH_FILMS)
+_COLUMNS: Final = ("title", "description", "categories", "actors")
+
+
+def _texts() -> Select[Any]:
+    of_category, of_actor = FilmCategory.__table__.c, FilmActor.__table__.c
+    categories = (
+        select(json_rows(Category.name))
+        .join(FilmCategory.__table__, of_category.category_id == Category.category_id)
+        .where(of_category.film_id == Film.film_id)
+    )
+    actors = (
+        select(json_rows(Actor.first_name, Actor.last_name))
+        .join(FilmActor.__table__, of_actor.actor_id == Actor.actor_id)
+        .where(of_actor.film_id == Film.film_id)
+    )
+    return select(
+        Film.film_id,
+        Film.title,
+        func.coalesce(Film.description, "").label("description"),
+        categories.scalar_subquery().label("categories"),
+        actors.scalar_subquery().label("actors"),
+    )
+
+
+_NEXT_FILMS = named(
+    "film_index.next",
+    _texts().where(Film.film_id > bindparam("after")).order_by(Film.film_id).limit(BATCH_FILMS),
 )
-_GIVEN_FILMS = select(*_COLUMNS).where(Film.film_id.in_(bindparam("film_ids", expanding=True)))
+_GIVEN_FILMS = named(
+    "film_index.films",
+    _texts().where(in_list(Film.__table__.c.film_id, bindparam("film_ids", type_=IntegerList))),
+)
 _CLEAR = text("DELETE FROM film_fts")
-_ANALYZE = text("ANALYZE film, film_fts, film_actor, film_category, actor, category, language")
-_REMOVE = text("DELETE FROM film_fts WHERE rowid = :film_id")
-_ADD = text(
-    "INSERT INTO film_fts (rowid, title, description) VALUES (:film_id, :title, :description)"
+_CLEAR_VARIANTS = text("DELETE FROM search_variant")
+_ANALYZE = text(
+    "ANALYZE film, film_fts, film_actor, film_category, actor, category, language, search_variant"
 )
-_PUT = text(
-    "INSERT INTO film_fts (film_id, title, description)"
-    " VALUES (:film_id, array_to_tsvector(:title), array_to_tsvector(:description))"
-    " ON CONFLICT (film_id)"
-    " DO UPDATE SET title = excluded.title, description = excluded.description"
-).bindparams(bindparam("title", type_=ARRAY(Text)), bindparam("description", type_=ARRAY(Text)))
+# Films that are gone lose their words as well.
+_REMOVE = named(
+    "film_index.remove",
+    text("DELETE FROM film_fts WHERE rowid IN (SELECT value FROM json_each(:film_ids))").bindparams(
+        bindparam("film_ids", type_=IntegerList)
+    ),
+)
+_ADD = named(
+    "film_index.add",
+    text(
+        "INSERT INTO film_fts (rowid, title, description, categories, actors)"
+        " VALUES (:film_id, :title, :description, :categories, :actors)"
+    ),
+)
+_PUT = named(
+    "film_index.put",
+    text(
+        "INSERT INTO film_fts (film_id, title, description, categories, actors)"
+        " SELECT film_id, array_to_tsvector(string_to_array(title, ' ')),"
+        " array_to_tsvector(string_to_array(description, ' ')),"
+        " array_to_tsvector(string_to_array(categories, ' ')),"
+        " array_to_tsvector(string_to_array(actors, ' '))"
+        " FROM unnest(:film_ids, :title, :description, :categories, :actors)"
+        " AS t(film_id, title, description, categories, actors)"
+        " ON CONFLICT (film_id) DO UPDATE SET title = excluded.title,"
+        " description = excluded.description, categories = excluded.categories,"
+        " actors = excluded.actors"
+    ).bindparams(
+        bindparam("film_ids", type_=ARRAY(Integer)),
+        *(bindparam(column, type_=ARRAY(Text)) for column in _COLUMNS),
+    ),
+)
+_NEW_WORDS: Final = {
+    True: "SELECT t.value AS word FROM json_each(:words) AS t WHERE NOT EXISTS"
+    " (SELECT 1 FROM search_variant AS v WHERE v.variant = t.value AND v.word = t.value)",
+    False: "SELECT t.value AS word FROM unnest(:words) AS t(value) WHERE NOT EXISTS"
+    " (SELECT 1 FROM search_variant AS v WHERE v.variant = t.value AND v.word = t.value)",
+}
+_ADD_VARIANTS: Final = {
+    True: "INSERT INTO search_variant (variant, word)"
+    " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:rows)"
+    " WHERE true ON CONFLICT DO NOTHING",
+    False: "INSERT INTO search_variant (variant, word)"
+    " SELECT t.variant, t.word FROM unnest(:variants, :words) AS t(variant, word)"
+    " ON CONFLICT DO NOTHING",
+}
+"""By whether the database is SQLite."""
 
 
 async def reindex(
@@ -47,17 +112,16 @@ async def reindex(
 ) -> int:
     """Index these films anew, or every film; return how many were indexed.
 
-    A film that does not exist is passed over.
+    Deleted films are indexed too, and left out by searches. A film that is not there any more
+    loses its words. Call it again when a category or an actor of a film has got another name.
     """
     if film_ids is None:
         await write.execute(_CLEAR)
+        await write.execute(_CLEAR_VARIANTS)
+    index = _Index(write, is_sqlite=is_sqlite)
     count = 0
-    async for films in _batches(write, film_ids):
-        rows = await asyncio.to_thread(_index_rows, films, is_sqlite=is_sqlite)
-        if is_sqlite:
-            await write.execute(_REMOVE, [{"film_id": row["film_id"]} for row in rows])
-        await write.execute(_ADD if is_sqlite else _PUT, rows)
-        count += len(rows)
+    async for films in index.batches(film_ids):
+        count += await index.put(films)
     if count >= BATCH_FILMS and not is_sqlite:
         # PostgreSQL plans by statistics that it gathers minutes later: until then a page of
         # films, all of them new, takes eight times as long.
@@ -65,42 +129,81 @@ async def reindex(
     return count
 
 
-async def _batches(
-    write: WriteSession, film_ids: Sequence[int] | None
-) -> AsyncIterator[Sequence[Row[Any]]]:
-    if film_ids is None:
-        after = -(2**31)  # an integer column's least value
-        while films := await _films(write, _NEXT_FILMS, after=after):
-            yield films
-            after = films[-1].film_id
-        return
-    for start in range(0, len(film_ids), BATCH_FILMS):
-        chosen = film_ids[start : start + BATCH_FILMS]
-        if films := await _films(write, _GIVEN_FILMS, film_ids=chosen):
-            yield films
+class _Index:
+    """The index of one database, within one transaction."""
+
+    def __init__(self, write: WriteSession, *, is_sqlite: bool) -> None:
+        self._write, self._is_sqlite = write, is_sqlite
+        self._known: set[str] = set()
+        self._new_words = named(
+            "search_words.new",
+            text(_NEW_WORDS[is_sqlite]).bindparams(bindparam("words", type_=TextList)),
+        )
+        self._add_variants = named(
+            "search_words.add",
+            text(_ADD_VARIANTS[is_sqlite]).bindparams(
+                *(bindparam(name, type_=TextList) for name in self._variants_parameters([]))
+            ),
+        )
+
+    async def batches(self, film_ids: Sequence[int] | None) -> AsyncIterator[Sequence[Row[Any]]]:
+        """Yield the films in batches; of given ones, what the index has is removed."""
+        if film_ids is None:
+            after = -(2**31)  # an integer column's least value
+            while films := await self._write.all(_NEXT_FILMS, {"after": after}):
+                yield films
+                after = films[-1].film_id
+            return
+        for start in range(0, len(film_ids), BATCH_FILMS):
+            chosen = list(film_ids[start : start + BATCH_FILMS])
+            if self._is_sqlite:
+                await self._write.execute(_REMOVE, {"film_ids": chosen})
+            if films := await self._write.all(_GIVEN_FILMS, {"film_ids": chosen}):
+                yield films
+
+    async def put(self, films: Sequence[Row[Any]]) -> int:
+        """Index films whose words the index has not, or not any more; return their number."""
+        # Stemming takes the processor for a while: elsewhere, so that calls are answered meanwhile.
+        indexed = await asyncio.to_thread(lambda: [_indexed(film) for film in films])
+        if self._is_sqlite:
+            rows = [{"film_id": film.film_id, **film.columns} for film in indexed]
+            await self._write.execute(_ADD, rows)
+        else:
+            columns = {name: [film.columns[name] for film in indexed] for name in _COLUMNS}
+            film_ids = [film.film_id for film in indexed]
+            await self._write.execute(_PUT, {"film_ids": film_ids, **columns})
+        await self._add_words(set().union(*(film.words for film in indexed)))
+        return len(indexed)
+
+    async def _add_words(self, words: set[str]) -> None:
+        asked = sorted(word for word in words - self._known if may_be_meant(word))
+        self._known |= words
+        if not asked:
+            return
+        new = [row.word for row in await self._write.all(self._new_words, {"words": asked})]
+        if new:
+            rows = await asyncio.to_thread(variant_rows, new)
+            await self._write.execute(self._add_variants, self._variants_parameters(rows))
+
+    def _variants_parameters(self, rows: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        if self._is_sqlite:
+            return {"rows": [list(row) for row in rows]}
+        return {"variants": [row[0] for row in rows], "words": [row[1] for row in rows]}
 
 
-async def _films(
-    write: WriteSession, statement: Executable, **parameters: Any
-) -> Sequence[Row[Any]]:
-    return await write.all(statement, parameters)
+def _indexed(film: Row[Any]) -> IndexedFilm:
+    return IndexedFilm(
+        film.film_id,
+        (
+            ("title", film.title),
+            ("description", film.description),
+            ("categories", _joined(film.categories)),
+            ("actors", _joined(film.actors)),
+        ),
+    )
 
 
-def _index_rows(films: Sequence[Row[Any]], *, is_sqlite: bool) -> list[dict[str, Any]]:
-    def words(content: str | None) -> Any:
-        terms = _terms(content or "")
-        return " ".join(terms) if is_sqlite else terms
-
-    return [
-        {
-            "film_id": film.film_id,
-            "title": words(film.title),
-            "description": words(film.description),
-        }
-        for film in films
-    ]
-
-
-def _terms(content: str) -> list[str]:
-    terms = index_terms(content[:MAX_TEXT_CHARACTERS])
-    return [term for term in terms if len(term.encode()) <= MAX_TERM_BYTES]
+def _joined(json: str | None) -> str:
+    """Return the words of a JSON array of arrays of texts."""
+    rows: list[list[str]] = orjson.loads(json) if json else []
+    return " ".join(" ".join(row) for row in rows)

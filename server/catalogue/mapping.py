@@ -9,7 +9,7 @@ from functools import lru_cache
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
-from server.catalogue.domain import Actor, Category, Film, FilmMatch, Language
+from server.catalogue.domain import Actor, Category, Film, Language
 from server.catalogue.etags import actor_etag, category_etag, film_etag
 from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2
 from server.rpc.well_known import timestamp
@@ -118,17 +118,6 @@ def films_response(
     message = film_pb2.ListFilmsResponse(next_page_token=next_page_token, total_size=total_size)
     for film in films:
         fill_film(message.films.add(), film, full=full)
-    return message
-
-
-def matches_response(
-    matches: Iterable[FilmMatch], next_page_token: str, *, full: bool
-) -> film_pb2.SearchFilmsResponse:
-    """Turn a page of a search's matches into its message."""
-    message = film_pb2.SearchFilmsResponse(next_page_token=next_page_token)
-    for match in matches:
-        part = message.matches.add(score=match.score)
-        fill_film(part.film, match.film, full=full)
     return message
 
 

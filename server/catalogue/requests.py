@@ -50,3 +50,4 @@ class SearchFilms(ListRows):
     query: Annotated[str, Field(min_length=1, max_length=512)]
     filter: FilterText
     view: View
+    ranking: Annotated[int, Field(ge=0, le=2)]

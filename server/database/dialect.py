@@ -57,30 +57,3 @@ def _in_list_postgresql(element: in_list, compiler: SQLCompiler, **kwargs: Any) 
 def _in_list_sqlite(element: in_list, compiler: SQLCompiler, **kwargs: Any) -> str:
     column, values = (compiler.process(clause, **kwargs) for clause in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  # compiled parts
-
-
-SEARCH_HITS = {
-    # One row for each film and term: 3 where the title has the term, else 2.
-    "sqlite": """
-        SELECT film_id, term, max(weight) AS weight FROM (
-            SELECT f.rowid AS film_id, t.value AS term, 3 AS weight
-            FROM json_each(:terms) AS t CROSS JOIN film_fts AS f
-            WHERE film_fts MATCH 'title : "' || t.value || '"'
-            UNION ALL
-            SELECT f.rowid, t.value, 2
-            FROM json_each(:terms) AS t CROSS JOIN film_fts AS f
-            WHERE film_fts MATCH 'description : "' || t.value || '"'
-        ) AS found GROUP BY film_id, term
-    """,
-    "postgresql": """
-        SELECT film_id, term, max(weight) AS weight FROM (
-            SELECT f.film_id, t.term, 3 AS weight
-            FROM unnest(:terms) AS t(term) JOIN film_fts AS f
-            ON f.title @@ CAST(quote_literal(t.term) AS tsquery)
-            UNION ALL
-            SELECT f.film_id, t.term, 2
-            FROM unnest(:terms) AS t(term) JOIN film_fts AS f
-            ON f.description @@ CAST(quote_literal(t.term) AS tsquery)
-        ) AS found GROUP BY film_id, term
-    """,
-}

@@ -233,7 +233,7 @@ async def test_a_call_beside_a_handoff_ends_before_it(bench: Bench) -> None:
 async def test_the_offline_rules_run_in_the_same_engine() -> None:
     catalogue = SmallCatalogue()
     engine = build_engine(
-        model=OfflineModel(catalogue.names), catalogue_tools=catalogue_tools(catalogue)
+        model=OfflineModel(catalogue.names), catalogue_tools=catalogue_tools(catalogue, catalogue)
     )
     events = await run(engine, TurnRequest("shortest comedy"))
     assert of(events, ToolCallStarted)[0].tool == "list_films"

@@ -70,7 +70,7 @@ async def test_a_restored_pagila_is_adopted_without_touching_a_row(restored_url:
     assert len(before["payment_p2022_05"][0]) == 6
     indexed = await _fetch(restored_url, INDEXED)
     assert [row[0] for row in indexed] == [1, 2, 3, 4, 5, 9]
-    assert indexed[0][1] == "'lighthous' 'paper'"
+    assert "'lighthous' 'paper'" in indexed[0][1]
 
 
 async def test_adopting_again_says_so_and_changes_nothing(restored_url: str) -> None:

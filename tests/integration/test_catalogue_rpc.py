@@ -1,20 +1,12 @@
 """CatalogueService through a real server, on both databases."""
 
-import asyncio
 from decimal import Decimal
 from typing import Any
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from sqlalchemy.engine import make_url
 
-from server.catalogue.domain import Catalogue
-from server.catalogue.query_fields import film_fields
-from server.catalogue.repository import SqlCatalogue
-from server.core.clock import utc_now
-from server.core.paging import PageRequest
-from server.database.engine import Database
 from server.generated.interview.catalogue.v1 import (
     catalogue_service_pb2_grpc,
     film_pb2,
@@ -329,17 +321,3 @@ async def test_what_is_not_there_is_not_found(
 ) -> None:
     code, info, _ = await viewer.refusal(method, request_message)
     assert (code, info.reason) == (_C.NOT_FOUND, "RESOURCE_NOT_FOUND")
-
-
-async def test_both_databases_order_a_search_alike(
-    sqlite_templates: Any, postgres_templates: Any, postgres_server: str
-) -> None:
-    postgres = make_url(postgres_server).set(database=postgres_templates["sample"])
-    databases = [Database(f"sqlite+aiosqlite:///{sqlite_templates['sample']}"), Database(postgres)]
-    houses = [Catalogue(SqlCatalogue(one), film_fields(), utc_now) for one in databases]
-    for query in ("war love", "space alien", "the detective and a murder", "été château", "5 of 7"):
-        left, right = [await house.search_films(query, PageRequest(1000)) for house in houses]
-        assert [(m.film.title, m.score) for m in left.rows] == [
-            (m.film.title, m.score) for m in right.rows
-        ]
-    await asyncio.gather(*(one.close() for one in databases))

@@ -10,11 +10,12 @@ from server.catalogue.domain import (
     CatalogueNames,
     Category,
     Film,
-    FilmMatch,
     Label,
 )
 from server.catalogue.film_filter import film_filter
+from server.catalogue.film_search import FilmMatch
 from server.catalogue.search import index_terms, search_terms
+from server.catalogue.snippets import Snippet
 from server.core.errors import ResourceNotFound
 from server.core.paging import Page, PageRequest
 from server.query.filter_types import And, Comparison, Contains
@@ -146,7 +147,7 @@ class SmallCatalogue:
         self._fail()
         condition, terms = film_filter(where, FILM_FIELDS), search_terms(query)
         found = [
-            FilmMatch(film, score)
+            FilmMatch(film, score, Snippet(film.title, "title"))
             for film in self.films
             if _meets(film, condition) and (score := _score(film, terms)) > 0
         ]
