@@ -18,6 +18,8 @@ from server.catalogue.indexing import reindex
 from server.database.engine import Database, WriteSession
 
 BATCH_FILMS: Final = 1000
+_INDEXED_AT_ONCE: Final = 250
+"""More of them would be taken for a load, after which PostgreSQL's statistics are made anew."""
 _PAUSES_SECONDS: Final = (1.0, 5.0, 30.0)
 """Before a batch that failed is tried again."""
 
@@ -59,8 +61,9 @@ class RenamedFilms:
             {"owner": renamed.number, "after": renamed.after, "limit": BATCH_FILMS + 1},
         )
         numbers = [int(row[0]) for row in rows[:BATCH_FILMS]]
-        if numbers:
-            await reindex(write, is_sqlite=self._database.is_sqlite, film_ids=numbers)
+        for start in range(0, len(numbers), _INDEXED_AT_ONCE):
+            chosen = numbers[start : start + _INDEXED_AT_ONCE]
+            await reindex(write, is_sqlite=self._database.is_sqlite, film_ids=chosen)
         return replace(renamed, after=numbers[-1]) if len(rows) > BATCH_FILMS else None
 
     def follow(self, rest: Renamed) -> None:

@@ -19,7 +19,6 @@ from server.catalogue.film_store import FilmStore
 from server.catalogue.numbers import Numbers
 from server.catalogue.taxonomy_indexing import Renamed, RenamedFilms
 from server.catalogue.taxonomy_rules import (
-    MAX_FORCED_FILMS,
     Asked,
     Branch,
     Changed,
@@ -35,8 +34,8 @@ from server.database.engine import Database, WriteSession
 from server.database.idempotency import IdempotentCalls
 
 _MAX_NUMBER: Final = 2**31 - 1
-_PUT_FILMS: Final = MAX_FORCED_FILMS // 2
-"""How many films are stored at once."""
+_PUT_FILMS: Final = 250
+"""How many films are stored at once; more would be taken for a load, as when they are indexed."""
 
 
 class _TakenBack(Exception):
