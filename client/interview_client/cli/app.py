@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from . import auth, chat, films, keys, sessions, users
+from . import auth, chat, film_changes, films, keys, moving, sessions, taxonomy, users, watching
 from .failures import FAILED, INTERRUPTED, READER_GONE, USAGE, Failure, ReaderGone
 from .output import note
 
@@ -38,10 +38,13 @@ def start(
 for command in (
     *(auth.login, auth.logout, auth.whoami, auth.passwd),
     *(chat.chat, chat.ask, chat.agents),
-    *(films.categories, films.actors),
 ):
     app.command()(command)
+# The commands of films are of several modules, each of which adds its own.
+FILM_COMMANDS = (films, film_changes, moving, watching)
 app.add_typer(films.films, name="films")
+app.add_typer(taxonomy.categories, name="categories")
+app.add_typer(taxonomy.actors, name="actors")
 app.add_typer(sessions.sessions, name="sessions")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(users.users, name="users")

@@ -45,3 +45,15 @@ Certificate = Annotated[
     typer.Option("--cert", metavar="FILE", help="Certificate to show the server, in PEM."),
 ]
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, in PEM.")]
+Filter = Annotated[str, typer.Option("--filter", help='More conditions, as "length_minutes < 90".')]
+OrderBy = Annotated[str, typer.Option("--order-by", help='Fields, as "release_year desc, title".')]
+Deleted = Annotated[bool, typer.Option("--deleted", help="Deleted ones too.")]
+Etag = Annotated[str, typer.Option("--etag", help="Only if this is still its etag.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Force = Annotated[bool, typer.Option("--force", help="Even if others need it.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="It is no error if there is none.")
+]
+ValidateOnly = Annotated[
+    bool, typer.Option("--validate-only", help="Check everything, change nothing.")
+]

@@ -21,6 +21,8 @@ class Column(Generic[MessageT]):
 
     header: str
     value: Callable[[MessageT], str]
+    styled: Callable[[MessageT], Text] | None = None
+    """The same for a terminal, where it is more than the value."""
 
 
 class Output:
@@ -40,6 +42,11 @@ class Output:
     def piece(self, text: str) -> None:
         """Write a part of a line at once."""
         self._write(printable(text))
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads along."""
+        return self._is_terminal
 
     def json(self, message: betterproto2.Message) -> None:
         """Write a message in the JSON of Protocol Buffers, on one line."""
@@ -97,11 +104,10 @@ class Output:
         if self.is_json:
             self.json(item)
             return
-        values = [one_line(column.value(item)) for column in columns]
         if self._is_terminal:
-            table.add_row(*(Text(value) for value in values))
+            table.add_row(*(_cell(column, item) for column in columns))
         else:
-            self.line("\t".join(values))
+            self.line("\t".join(one_line(column.value(item)) for column in columns))
 
 
 def note(text: str) -> None:
@@ -116,6 +122,10 @@ def page_size(limit: int | None) -> int:
     Pages of more than 100 make the first line late and save hardly any time.
     """
     return 100 if limit is None else min(limit + 1, 100)
+
+
+def _cell(column: Column[MessageT], item: MessageT) -> Text:
+    return column.styled(item) if column.styled else Text(one_line(column.value(item)))
 
 
 def _table(columns: Sequence[Column[MessageT]]) -> Table:
