@@ -104,7 +104,7 @@ async def test_a_film_that_is_there(desk: BulkDesk, policy: Any) -> None:
     batch = [
         film(name=one.name, title="OTHER"),
         settable(other),
-        film(name=f"films/{4000 + policy}"),
+        film(name=f"films/{10_000 * policy}"),
     ]
     first = config(conflict_policy=policy, mode=BEST_EFFORT)
     done = await desk.imported(first, [batch])

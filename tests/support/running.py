@@ -65,9 +65,17 @@ def _as_keywords(_logger: object, method: str, event: Any) -> Any:
 
 @asynccontextmanager
 async def running_server(
-    database_url: str, data_dir: Path, *, clock: Clock = utc_now, **settings: Any
+    database_url: str,
+    data_dir: Path,
+    *,
+    clock: Clock = utc_now,
+    has_users: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Start a server on a free port over a migrated database, with a viewer and an admin."""
+    """Start a server on a free port over a migrated database, with a viewer and an admin.
+
+    `has_users`: another server has made them before.
+    """
     chosen = Settings(
         _env_file=None,
         **{
@@ -87,7 +95,7 @@ async def running_server(
     )
     log, lines = capturing_log()
     app = Application(chosen, SECRET, clock, log)
-    for email, role in ((VIEWER, "viewer"), (ADMIN, "admin")):
+    for email, role in () if has_users else ((VIEWER, "viewer"), (ADMIN, "admin")):
         await app.users.create_user(email, PASSWORD, [role])
     port = await app.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
