@@ -20,7 +20,9 @@ CALLERS = 20
 @pytest.fixture
 async def roomy(sample_database_url: str, tmp_path: Path) -> AsyncIterator[FilmDesk]:
     """Somebody at a server that lets all callers in at a time."""
-    async with running_server(sample_database_url, tmp_path, max_running_writes=CALLERS) as server:
+    async with running_server(
+        sample_database_url, tmp_path, max_running_writes=CALLERS, write_rate=0
+    ) as server:
         yield await FilmDesk.open(server)
 
 

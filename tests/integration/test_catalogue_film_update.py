@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.film_desk import (
 )
 from tests.support.running import Running
 from tests.support.statuses import check_row, refused
+from tests.support.user_desk import settled
 
 OUTPUT_ONLY = ("labels", "create_time", "update_time", "delete_time", "purge_time", "revision")
 FULL: dict[str, Any] = {
@@ -86,18 +88,19 @@ async def test_a_mask_changes_its_fields_and_no_others(
     """AIP-134, for masks of any fields in any order."""
     chance = random.Random(20)  # not a secret
     for _ in range(amount(25, 500)):
-        made = await desk.create(**FULL)
+        made = await (await settled(partial(desk.create, **FULL)))
         movable.advance(seconds=1)
         paths = chance.sample(SETTABLE, chance.randint(1, len(SETTABLE)))
         ignored = chance.sample(OUTPUT_ONLY, chance.randint(0, 2))
-        changed = await desk.update(made.name, [*paths, *ignored], **OTHER)
+        change = partial(desk.update, made.name, [*paths, *ignored], **OTHER)
+        changed = await (await settled(change))
         assert _unlike(made, changed) == set(paths)
         assert changed == await desk.get(made.name)
         assert changed.revision == made.revision + 1
         assert changed.update_time.ToDatetime(movable.now.tzinfo) == movable.now
-        *_, change = await changes_of(shared.app.database, made.name)
-        assert (change.change_type, change.revision) == ("updated", changed.revision)
-        assert set(change.changed_fields.split(",")) == set(paths)
+        *_, row = await changes_of(shared.app.database, made.name)
+        assert (row.change_type, row.revision) == ("updated", changed.revision)
+        assert set(row.changed_fields.split(",")) == set(paths)
     await check_log(shared.app.database)
 
 
@@ -179,6 +182,19 @@ async def test_all_that_is_wrong_is_told_at_once(desk: FilmDesk) -> None:
         *(f"film.{name}" for name in ("name", "etag", "title", "language", "rating")),
         "request_id",
     }
+
+
+async def test_a_film_is_found_by_what_it_is_now(desk: FilmDesk) -> None:
+    """Until it is deleted, and again when that is taken back."""
+    made = await desk.create(title="ZYMURGISTS", description="Quokkas")
+    assert await desk.found("zymurgist") == await desk.found("quokka") == [made.name]
+    await desk.update(made.name, title="WOMBATS")
+    assert await desk.found("zymurgist") == []
+    assert await desk.found("wombat") == await desk.found("quokka") == [made.name]
+    await desk.delete(made.name)
+    assert await desk.found("wombat") == []
+    await desk.undelete(made.name)
+    assert await desk.found("wombat") == [made.name]
 
 
 async def test_a_film_that_never_was_is_not_found(desk: FilmDesk) -> None:

@@ -83,6 +83,11 @@ class FilmDesk(Caller):
         """Return the call that takes a deletion back."""
         return self.UndeleteFilm(pb.UndeleteFilmRequest(name=name, **fields))
 
+    async def found(self, query: str) -> list[str]:
+        """Return the names of the films that a search finds."""
+        answer = await self.SearchFilms(film_pb2.SearchFilmsRequest(query=query))
+        return [match.film.name for match in answer.matches]
+
     def get(self, name: str) -> Any:
         """Return the call that reads a film."""
         return self.GetFilm(film_pb2.GetFilmRequest(name=name))
@@ -128,7 +133,7 @@ async def changes_of(database: Database, name: str = "") -> Sequence[Any]:
 async def check_log(database: Database) -> int:
     """Hold the log against the films: played again it makes them; return how many it has.
 
-    The counts and the index are held against them as well.
+    The counts are held against them as well.
     """
     state: dict[int, str | None] = {}
     revisions: dict[int, int] = {}
