@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, func, literal, select, union_all
 
 from server.catalogue.domain import Film
 from server.catalogue.film_statements import HERE, select_films
@@ -64,7 +64,7 @@ def _narrowed(
 
 def _nearest(
     films: Select[Any], ordering: KeysetOrder[Film], after: Key, limit: int
-) -> ColumnElement[Any]:
+) -> CompoundSelect[int]:
     """Return the numbers of the first films behind the key, and of some more.
 
     SQLite finds its way into an index by one expression at most, and would read from there on

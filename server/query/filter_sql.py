@@ -212,7 +212,9 @@ def compile_filter(node: Filter, columns: FilterColumns) -> ColumnElement[bool]:
             indexed = column.indexed if isinstance(column, ScalarColumn) else None
             if indexed is None or not _has_bounds(node):
                 return condition
-            return and_(_test(node, indexed.expression, indexed.stored), condition)
+            # Not `condition` as well: SQLite would put its value into the indexed expression.
+            bounds = _test(node, indexed.expression, indexed.stored)
+            return and_(bounds, column.expression.is_not(None))
 
 
 def _has_bounds(node: Comparison | Has | Presence | Contains | In) -> bool:

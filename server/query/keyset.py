@@ -7,7 +7,6 @@ rows share ends every order, in the direction of the field before it. Rows that 
 come exactly once.
 """
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,11 +77,13 @@ class _Column:
 
     @property
     def beyond(self) -> ColumnElement[bool]:
-        return (operator.lt if self.descending else operator.gt)(self.expression, self.bound)
+        found = self.expression
+        return found < self.bound if self.descending else found > self.bound
 
     @property
     def from_here(self) -> ColumnElement[bool]:
-        return (operator.le if self.descending else operator.ge)(self.expression, self.bound)
+        found = self.expression
+        return found <= self.bound if self.descending else found >= self.bound
 
 
 @dataclass(frozen=True, slots=True)
