@@ -160,12 +160,18 @@ class TaxonomyWrites(Generic[T]):
     async def _once(
         self, asked: Asked[T], work: Callable[[WriteSession], Awaitable[Changed[T]]]
     ) -> Changed[T] | Replay:
+        async def afresh(write: WriteSession) -> Changed[T]:
+            asked.record.stored = False  # what a try before this one stored was taken back
+            return await work(write)
+
         try:
-            outcome = await self._in.calls.once(asked.repeatable, work)
+            outcome = await self._in.calls.once(asked.repeatable, afresh)
         except _TakenBack as tried:
             return Changed(tried.made)
+        except Exception:
+            asked.record.stored = False
+            raise
         if isinstance(outcome, Replay):
-            # What a try before this one had stored was taken back with it.
             asked.record.stored = False
         elif asked.record.stored:
             self._in.signal.notify()

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from server.generated.interview.catalogue.v1 import film_pb2
+from server.generated.interview.catalogue.v1 import resources_pb2 as resources
 from server.generated.interview.catalogue.v1 import taxonomy_pb2 as pb
 from tests.support.amount import amount
 from tests.support.running import Running
 from tests.support.taxonomy_desk import TaxonomyDesk, new_name
 
-FULL = film_pb2.ListFilmsRequest(page_size=1000, view="FILM_VIEW_FULL")
+FULL = film_pb2.ListFilmsRequest(page_size=1000, view=resources.FILM_VIEW_FULL)
 
 
 class _Play:
@@ -82,7 +83,7 @@ class _Play:
         if self._actors:
             await self._desk.delete_actor(self._taken(self._actors), force=True)
 
-    def _links(self) -> dict[str, list[str]]:
+    def _links(self) -> dict[str, Any]:
         return {"categories": self._some(self._categories), "actors": self._some(self._actors)}
 
     def _some(self, names: list[str]) -> list[str]:

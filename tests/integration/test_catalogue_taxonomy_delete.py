@@ -27,7 +27,10 @@ async def _of_films(desk: TaxonomyDesk, films: int) -> tuple[Any, Any, list[Any]
     """Return a category and an actor with so many films, the last of them deleted."""
     category = await desk.create_category(new_name())
     actor = await desk.create_actor("Of", "Films")
-    links = {"categories": [category.name, "categories/1"], "actors": ["actors/1", actor.name]}
+    links: dict[str, Any] = {
+        "categories": [category.name, "categories/1"],
+        "actors": ["actors/1", actor.name],
+    }
     made = [await desk.create(title=f"NUMBER {place}", **links) for place in range(films)]
     if made:
         made[-1] = await desk.delete(made[-1].name)

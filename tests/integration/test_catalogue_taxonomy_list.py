@@ -81,8 +81,9 @@ async def test_equal_names_follow_by_number_in_the_direction_of_the_last_field(
         ("given_name desc, family_name", made),
         ("given_name, family_name desc", made[::-1]),
     ):
-        fields = {"filter": 'family_name = "Twinned"', "order_by": order_by}
-        assert [row.name for row in await _actors(desk, 2, **fields)] == expected, order_by
+        twins = 'family_name = "Twinned"'
+        found = await _actors(desk, 2, filter=twins, order_by=order_by)
+        assert [row.name for row in found] == expected, order_by
 
 
 async def test_filters_find_what_they_say(desk: TaxonomyDesk) -> None:
@@ -137,7 +138,11 @@ async def test_a_page_token_belongs_to_filter_and_order(desk: TaxonomyDesk) -> N
             ({"order_by": "name"}, "order_by"),
             ({"filter": "", "order_by": ""}, "filter,order_by"),
         ):
-            fields = {"filter": first.filter, "order_by": first.order_by, **change}
+            fields: dict[str, Any] = {
+                "filter": first.filter,
+                "order_by": first.order_by,
+                **change,
+            }
             told = await refused(method(request(page_token=token, **fields)))
             check_row(told, "PAGE_TOKEN_MISMATCH")
             assert told.metadata == {"changed_fields": changed}

@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -182,7 +183,7 @@ async def test_a_repeat_gets_the_first_answer(desk: TaxonomyDesk) -> None:
 async def test_a_check_alone_changes_nothing(desk: TaxonomyDesk) -> None:
     """AIP-163."""
     made, before = await desk.create_category(new_name()), await desk.revision()
-    request = {"display_name": (name := new_name()), "validate_only": True}
+    request: dict[str, Any] = {"display_name": (name := new_name()), "validate_only": True}
     checked = await desk.update_category(made.name, **request)
     assert (checked.name, checked.display_name, checked.etag) == (made.name, name, "")
     assert await desk.get_category(made.name) == made

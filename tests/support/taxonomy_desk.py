@@ -15,6 +15,7 @@ from server.generated.interview.catalogue.v1 import film_pb2
 from server.generated.interview.catalogue.v1 import resources_pb2 as resources
 from server.generated.interview.catalogue.v1 import taxonomy_pb2 as pb
 from tests.support.film_desk import FilmDesk
+from tests.support.running import ADMIN, Running
 
 NOBODY: Final = {"categories": "categories/2147483647", "actors": "actors/2147483647"}
 REVISION: Final = "x-interview-revision"
@@ -28,6 +29,11 @@ def new_name() -> str:
 
 class TaxonomyDesk(FilmDesk):
     """Somebody who may change categories, actors and films."""
+
+    @classmethod
+    async def open(cls, running: Running) -> "TaxonomyDesk":
+        """Sign an administrator in."""
+        return cls(running, await running.sign_in(ADMIN))
 
     def create_category(self, display_name: str, **fields: Any) -> Any:
         """Return the call that creates a category."""
