@@ -122,10 +122,37 @@ def _not_found(error: InterviewError) -> str:
     return ""
 
 
+def _others_set(error: InterviewError) -> str:
+    name = error.metadata.get("resource_name", "")
+    fields = error.metadata.get("changed_fields", "").replace(",", ", ")
+    what = f"somebody has set {fields}" if fields else ""
+    if not name.startswith("films/"):
+        return what
+    return "; ".join(filter(None, (what, f"see: interview films show {name}")))
+
+
+def _deleted(error: InterviewError) -> str:
+    name = error.metadata.get("resource_name", "")
+    return f"run: interview films undelete {name}" if name.startswith("films/") else ""
+
+
+def _violations(error: InterviewError) -> str:
+    # The message has the first one.
+    rest = error.field_violations[1:]
+    return "; ".join(f"{violation.field}: {violation.description}" for violation in rest)
+
+
 _HINTS: Mapping[str, Hint] = {
     "FILTER_UNKNOWN_FIELD": _allowed_fields,
     "ORDER_BY_INVALID": _allowed_fields,
     "RESOURCE_NOT_FOUND": _not_found,
+    "VALIDATION_FAILED": _violations,
+    "ETAG_MISMATCH": _others_set,
+    "RESOURCE_DELETED": _deleted,
+    "RESOURCE_IN_USE": lambda _: "--force does it all the same",
+    "RANKING_UNAVAILABLE": lambda _: "search without --meaning",
+    "CURSOR_EXPIRED": lambda _: "begin with --snapshot",
+    "CURSOR_INVALID": lambda _: "give --since as a watch or an export wrote it",
     "STEP_UP_REQUIRED": lambda _: "run: interview login",
     "SESSION_ATTACHED_ELSEWHERE": lambda _: "another terminal has this chat open",
 }

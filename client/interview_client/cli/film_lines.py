@@ -77,5 +77,7 @@ class Source:
 def _film(line: bytes, number: int) -> Film:
     try:
         return film_of_json(line.decode())[0]
+    except UnicodeDecodeError as error:
+        raise BadLine(f"line {number}: not UTF-8") from error
     except ValueError as error:
         raise BadLine(f"line {number}: {error}") from error

@@ -124,14 +124,17 @@ def film_of_json(text: str) -> tuple[Film, list[str]]:
     """Return a film and which of its fields the JSON sets. Raises ValueError with what is wrong."""
     try:
         values = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError("not a film: a JSON object must be there")  # noqa: TRY004  # no bug of ours
+    try:
         film = Film.from_dict(values)
         # What has the wrong type is met when it is written.
         bytes(film)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from error
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
-    except (AttributeError, TypeError, OverflowError, RecursionError) as error:
+    except (AttributeError, TypeError, OverflowError) as error:
         raise ValueError(f"not a film: {error}") from error
     given = {_snake(name) for name in values}
     return film, [name for name in SETTABLE if name in given]

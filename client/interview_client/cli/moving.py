@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Annotated, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import typer
 from rich.console import Console
@@ -112,7 +112,7 @@ def import_films(  # noqa: PLR0913, PLR0917  # the options of the command
     """Store films of JSON lines, as export writes them; one without a name gets a new one."""
     connection, output = Connection(target, config), Output(json=json)
     chosen = _choice("--mode", MODES, mode), _choice("--on-conflict", POLICIES, on_conflict)
-    name = (import_id or str(uuid4())).removeprefix("filmImports/")
+    name = _import_id(import_id)
     source = Source(file)
 
     async def run() -> FilmImport:
@@ -176,7 +176,10 @@ def _show(done: FilmImport | None, source: Source, output: Output) -> None:
 def _reason(what: InterviewError | str) -> str:
     if isinstance(what, str):
         return what
-    fields = "; ".join(f"{one.field}: {one.description}" for one in what.field_violations)
+    # The line says where "batch.films[1]." is.
+    fields = "; ".join(
+        f"{one.field.rpartition('].')[2]}: {one.description}" for one in what.field_violations
+    )
     return f"{fields or what.message} ({what.reason or what.code.name})"
 
 
@@ -219,3 +222,10 @@ def _choice(option: str, choices: Mapping[str, T], text: str) -> T:
     if choice is None:
         raise Failure(f"{option} must be one of {', '.join(choices)}, not {text}", USAGE)
     return choice
+
+
+def _import_id(text: str) -> str:
+    try:
+        return str(UUID(text.removeprefix("filmImports/"))) if text else str(uuid4())
+    except ValueError as error:
+        raise Failure(f"--import-id must be a UUID, not {text}", USAGE) from error
