@@ -3,6 +3,7 @@
 import ast
 import io
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 from google.type.money_pb2 import Money
+from sqlalchemy.engine import make_url
 
 from server.catalogue.commands import adopt, import_pagila
 from server.generated.interview.catalogue.v1 import film_pb2
@@ -17,8 +19,11 @@ from server.generated.interview.catalogue.v1 import resources_pb2 as resources
 from server.generated.interview.catalogue.v1 import taxonomy_pb2 as pb
 from tests.support.caller import Caller
 from tests.support.databases import postgres_copy
+from tests.support.film_desk import check_log
 from tests.support.pagila import REAL_DUMP, REAL_SCHEMA, connect, needs_real_pagila, restore
 from tests.support.running import running_server
+from tests.support.statuses import refused
+from tests.support.taxonomy_desk import TaxonomyDesk
 
 _ROOT: Final = Path(__file__).parents[2]
 _WAYS: Final = ("imported into SQLite", "imported into PostgreSQL", "restored and adopted")
@@ -50,6 +55,13 @@ class Pagila:
 
     url: str
     told: dict[str, list[Row]]
+
+    @asynccontextmanager
+    async def adopted(self) -> AsyncIterator[str]:
+        """Yield the URL of a copy that was adopted."""
+        async with postgres_copy(self.url, make_url(self.url).database or "") as url:
+            assert await adopt(url, out=io.StringIO(), err=io.StringIO()) == 0
+            yield url
 
 
 @dataclass(frozen=True)
@@ -85,9 +97,8 @@ async def api(request: pytest.FixtureRequest, shared_folder: Path) -> AsyncItera
     folder = shared_folder / str(_WAYS.index(request.param))
     folder.mkdir()
     if request.param == _WAYS[2]:
-        url = request.getfixturevalue("pagila").url
-        assert await adopt(url, out=io.StringIO(), err=io.StringIO()) == 0
-        yield await _read(url, folder)
+        async with request.getfixturevalue("pagila").adopted() as url:
+            yield await _read(url, folder)
     elif request.param == _WAYS[0]:
         yield await _imported(f"sqlite+aiosqlite:///{folder / 'test.db'}", folder)
     else:
@@ -256,6 +267,40 @@ def test_amounts_are_exact(pagila: Pagila, api: Api) -> None:
         cents = sum(amount.units * 100 + amount.nanos // 10_000_000 for amount in amounts)
         assert Decimal(cents).scaleb(-2) == expected
         assert len({_text(amount) for amount in amounts}) > 2
+
+
+@needs_real_pagila
+async def test_categories_and_actors_of_an_adopted_pagila_are_changed(
+    pagila: Pagila, tmp_path: Path
+) -> None:
+    """Its triggers set times and its sequences have names of their own."""
+    async with pagila.adopted() as url, running_server(url, tmp_path) as running:
+        await _change_all(await TaxonomyDesk.open(running))
+        await check_log(running.app.database)
+
+
+async def _change_all(desk: TaxonomyDesk) -> None:
+    made = await desk.create_category("Brand new")
+    assert made.name == "categories/17"
+    renamed = await desk.update_category(made.name, display_name="Newer", etag=made.etag)
+    assert renamed == await desk.get_category(made.name)
+    assert renamed.etag != made.etag
+    told = await refused(desk.update_category(made.name, display_name="x", etag=made.etag))
+    assert told.metadata["changed_fields"] == "display_name"
+    told = await refused(desk.create_category("Action"))
+    assert told.metadata["resource_name"] == "categories/1"
+    actor = await desk.get_actor("actors/107")
+    assert actor.film_count > 20
+    listed = film_pb2.ListFilmsRequest(filter='actors:"actors/107"', page_size=1000)
+    films = (await desk.ListFilms(listed)).films
+    told = await refused(desk.delete_actor(actor.name))
+    assert told.metadata == {"child_type": "Film", "child_count": str(len(films))}
+    before = await desk.revision()
+    await desk.delete_actor(actor.name, etag=actor.etag, force=True)
+    assert await desk.revision() == before + len(films) + 1
+    changed = [await desk.get(film.name) for film in films]
+    assert all(actor.name not in film.actors for film in changed)
+    assert [film.revision for film in changed] == list(range(before + 1, before + len(films) + 1))
 
 
 _MONEY: Final = frozenset(
