@@ -8,10 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from tests.support.amount import amount
 from tests.support.film_desk import FilmDesk, changes_of, check_log
 from tests.support.running import running_server
+from tests.support.statuses import refused
 from tests.support.user_desk import race
 
 CALLERS = 20
@@ -60,6 +62,22 @@ async def test_films_that_are_created_at_a_time_get_numbers_of_their_own(roomy: 
     revisions = sorted(film.revision for film in made)
     assert revisions == list(range(revisions[0], revisions[0] + CALLERS))
     await check_log(roomy.running.app.database)
+
+
+async def test_what_cannot_be_put_on_record_is_not_done(roomy: FilmDesk) -> None:
+    """ASVS 16.2.1: a change and its record in the audit trail are there together, or neither."""
+    database, made = roomy.running.app.database, await roomy.create()
+    async with database.write() as write:
+        await write.execute(text("ALTER TABLE audit_event RENAME TO audit_event_away"))
+    before = await changes_of(database)
+    for call in (
+        roomy.create(),
+        roomy.update(made.name, title="X"),
+        roomy.delete(made.name),
+    ):
+        assert (await refused(call)).reason == "INTERNAL"
+    assert await changes_of(database) == before
+    assert await roomy.get(made.name) == made
 
 
 @pytest.mark.parametrize("seed", range(amount(2, 40)))
