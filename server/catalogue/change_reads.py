@@ -83,22 +83,22 @@ def _kept() -> Select[Any]:
 
 
 def _delete_oldest() -> Delete:
-    oldest = (
+    # Not a CTE: Python's sqlite3 counts no rows of a statement that begins with WITH.
+    rows = (
         select(_ROW.c.revision, _ROW.c.change_time)
         .order_by(_ROW.c.revision)
         .limit(bindparam("most", type_=Integer()))
-        .cte("oldest")
     )
+    oldest, younger = rows.subquery("oldest"), rows.subquery("younger")
     at = bindparam("at", type_=_ROW.c.change_time.type)
     # Clocks of processes differ: what is behind a younger row stays, so that nothing is missing
     # between two rows.
-    first_kept = select(func.min(oldest.c.revision)).where(oldest.c.change_time > at)
+    first_kept = select(func.min(younger.c.revision)).where(younger.c.change_time > at)
     end = func.coalesce(first_kept.scalar_subquery(), _END_OF_NUMBERS)
+    due = select(oldest.c.revision).where(oldest.c.revision < end)
     return named(
         "catalogue_changes.delete_oldest",
-        delete(CatalogueChange).where(
-            _ROW.c.revision.in_(select(oldest.c.revision).where(oldest.c.revision < end))
-        ),
+        delete(CatalogueChange).where(_ROW.c.revision.in_(due)),
     )
 
 

@@ -130,9 +130,11 @@ class Watch:
         # One event for all that a watch waits for.
         self._wake = stream.changed
         self._place = wanted.start
+        self._of_this_log = wanted.start is None
         self._live = False
         self._passed = 0
-        self._due = 0.0
+        self._caught_up = False
+        self._due = parts.monotonic() + wanted.interval.total_seconds()
         stream.end_politely()
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -179,7 +181,7 @@ class Watch:
                 if (told := self._told(change)) is not None:
                     self._note_sent()
                     yield told
-            if self._passed >= STRETCH or self._parts.monotonic() >= self._due:
+            if self._is_due(caught_up=not changes):
                 yield self._checkpoint()
             if changes:
                 await asyncio.sleep(0)  # a long way back must not hold up who is near
@@ -201,13 +203,16 @@ class Watch:
     async def _next(self) -> Sequence[Change]:
         """Return the next changes, none where there are none yet."""
         place, feed = self._reached, self._parts.feed
-        changes = feed.after(place.revision, BATCH)
+        # What a client sent is first held against the log itself: the feed knows the latest
+        # changes, and not whether a cursor is of this log at all.
+        changes = feed.after(place.revision, BATCH) if self._of_this_log else None
         if changes is not None:
             self._live = True
             return changes
         if self._live and place.revision >= feed.gap:
             raise self._slow()
         stretch = await self._parts.source.after(place.revision, BATCH)
+        self._of_this_log = True
         if stretch.missing and not stretch.logged:
             raise await self._expired()
         return [logged.change for logged in stretch.logged]
@@ -217,6 +222,12 @@ class Watch:
         told = _told(change, self._wanted)
         self._passed = self._passed + 1 if told is None else 0
         return told
+
+    def _is_due(self, *, caught_up: bool) -> bool:
+        """Tell whether a checkpoint is: the first one says that the watch has caught up."""
+        first = caught_up and not self._caught_up
+        self._caught_up = self._caught_up or caught_up
+        return first or self._passed >= STRETCH or self._parts.monotonic() >= self._due
 
     def _checkpoint(self) -> Passed:
         place, looked = self._reached, self._parts.feed.looked

@@ -99,7 +99,7 @@ def _span(request: change_pb2.WatchCatalogueRequest) -> timedelta:
     sent = request.checkpoint_interval
     # Whatever is too much for a timedelta is too much for a watch.
     seconds = max(-1, min(sent.seconds, 2 * _LONGEST.total_seconds()))
-    return timedelta(seconds=seconds, microseconds=sent.nanos / 1000)
+    return timedelta(seconds=seconds, microseconds=sent.nanos // 1000)
 
 
 def _condition(text: str, fields: Fields, now: datetime) -> Filter | None:

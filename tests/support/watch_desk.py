@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import select
 
@@ -34,10 +35,8 @@ class Watching:
         """Return the next message, and keep its cursor."""
         async with asyncio.timeout(seconds):
             message = await self.call.read()
-        if not isinstance(message, pb.WatchCatalogueResponse):
-            # The end: let the call raise what it ended with.
-            await self.call
-            raise AssertionError("the watch ended without a status")
+        if message is grpc.aio.EOF:
+            raise AssertionError("the watch ended well, which none does")
         if message.cursor:
             self.cursor = message.cursor
         self.told.append(message)
@@ -90,9 +89,7 @@ async def watching(
     """Watch while the block runs; without anything to go on from, once it has begun."""
     if "interval" in fields:
         seconds = fields.pop("interval")
-        fields["checkpoint_interval"] = Duration(
-            seconds=int(seconds), nanos=int(seconds % 1 * 1e9)
-        )
+        fields["checkpoint_interval"] = Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
     stub = catalogue_service_pb2_grpc.CatalogueServiceStub(channel or running.channel)
     call = stub.WatchCatalogue(pb.WatchCatalogueRequest(**fields), metadata=metadata)
     watch = Watching(call)
