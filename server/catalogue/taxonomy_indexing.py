@@ -37,7 +37,8 @@ class Renamed:
 class RenamedFilms:
     """Indexes the films of renamed categories and actors anew.
 
-    What is left when the process ends stays as it is until its name, or the film, changes again.
+    What is left when the process ends is logged, and stays as it is until the name, or the film,
+    changes again.
     """
 
     def __init__(
@@ -72,10 +73,18 @@ class RenamedFilms:
 
     async def run(self) -> None:
         """Index what is left, until cancelled."""
-        while True:
-            rest: Renamed | None = await self._waiting.get()
-            while rest is not None:
-                rest = await self._next(rest)
+        rest: Renamed | None = None
+        try:
+            while True:
+                rest = await self._waiting.get()
+                while rest is not None:
+                    rest = await self._next(rest)
+        finally:
+            left = [rest] if rest else []
+            while not self._waiting.empty():
+                left.append(self._waiting.get_nowait())
+            for one in left:
+                self._warn(one)
 
     async def _next(self, rest: Renamed) -> Renamed | None:
         async def work(write: WriteSession) -> Renamed | None:
@@ -86,14 +95,13 @@ class RenamedFilms:
         for pause in (*_PAUSES_SECONDS, None):
             try:
                 return await self._database.transaction(work)
-            except Exception as error:
-                self._logger.warning(
-                    "films_not_indexed",
-                    resource=rest.name,
-                    after=f"films/{rest.after}",
-                    again_in_seconds=pause,
-                    exc_info=error,
-                )
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next try may succeed
+                self._warn(rest, again_in_seconds=pause, exc_info=error)
             if pause is not None:
                 await self._sleep(pause)
         return None
+
+    def _warn(self, rest: Renamed, **more: Any) -> None:
+        self._logger.warning(
+            "films_not_indexed", resource=rest.name, after=f"films/{rest.after}", **more
+        )

@@ -107,10 +107,12 @@ class TaxonomyWrites(Generic[T]):
             entry = Entry(ChangeType.UPDATED, self._branch.kind, number, present, stored)
             return await self._finish(write, entry, stored, asked)
 
-        outcome = await self._once(asked, work)
-        for rest in left:
-            self._in.renamed.follow(rest)
-        return outcome
+        try:
+            return await self._once(asked, work)
+        finally:
+            # Also for a caller who hung up: where nothing was stored it does no harm.
+            for rest in left:
+                self._in.renamed.follow(rest)
 
     async def remove(
         self, number: int, decide: DecideRemoval[T], asked: Asked[T]

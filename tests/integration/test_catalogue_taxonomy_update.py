@@ -1,6 +1,7 @@
 """UpdateCategory and UpdateActor through a real server, on both databases (AIP-134, AIP-154)."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -244,17 +245,24 @@ async def test_a_change_is_audited_once(desk: TaxonomyDesk, shared: Running) -> 
     assert [event["outcome"] for event in events] == ["OK", "OK", "ETAG_MISMATCH"]
 
 
+def _renaming(shared: Running, sleep: Any) -> tuple[RenamedFilms, list[Any]]:
+    """Return an indexing of its own, and what it logs."""
+    database, (log, lines) = shared.app.database, capturing_log()
+    changes = ChangeLog(utc_now, is_sqlite=database.is_sqlite)
+    return RenamedFilms(database, changes, log, sleep=sleep), lines
+
+
+BROKEN = Renamed("actors/1", 1, select(column("nothing")), after=7)
+
+
 async def test_a_batch_that_fails_is_tried_again_and_then_given_up(shared: Running) -> None:
-    database, pauses = shared.app.database, list[float]()
-    log, lines = capturing_log()
+    pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    renamed = RenamedFilms(
-        database, ChangeLog(utc_now, is_sqlite=database.is_sqlite), log, sleep=sleep
-    )
-    renamed.follow(Renamed("actors/1", 1, select(column("nothing")), after=7))
+    renamed, lines = _renaming(shared, sleep)
+    renamed.follow(BROKEN)
     task = asyncio.create_task(renamed.run())
     while len(lines) < 4:
         await asyncio.sleep(0.01)
@@ -263,3 +271,21 @@ async def test_a_batch_that_fails_is_tried_again_and_then_given_up(shared: Runni
     assert [line.kwargs["event"] for line in lines] == ["films_not_indexed"] * 4
     assert (lines[0].kwargs["resource"], lines[0].kwargs["after"]) == ("actors/1", "films/7")
     assert lines[-1].kwargs["again_in_seconds"] is None
+
+
+async def test_what_is_left_at_the_end_is_logged(shared: Running) -> None:
+    paused = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        paused.set()
+        await asyncio.Event().wait()
+
+    renamed, lines = _renaming(shared, sleep)
+    renamed.follow(BROKEN)
+    renamed.follow(replace(BROKEN, name="actors/2"))
+    task = asyncio.create_task(renamed.run())
+    await paused.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [line.kwargs["resource"] for line in lines[1:]] == ["actors/1", "actors/2"]
