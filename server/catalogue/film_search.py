@@ -128,7 +128,7 @@ class FilmSearch:
             ValidationFailed: the query holds no word at all.
             DomainError: FILTER_*; RANKING_UNAVAILABLE, the server knows no meanings.
         """
-        condition = film_filter(where, self._fields, self._clock())
+        condition = film_filter(where, self._fields, page.time or self._clock())
         sought = _sought(query)
         if ranking is Ranking.TEXT:
             return await self._by_text(sought, page, condition)

@@ -3,7 +3,6 @@
 from server.catalogue.film_search import FilmSearch, Ranking
 from server.catalogue.requests import SearchFilms
 from server.catalogue.search_mapping import matches_response
-from server.core.paging import PageRequest
 from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2
 from server.query.requests import arguments_of
 from server.rpc.call import Call
@@ -40,13 +39,15 @@ class SearchMethods:
             },
         )
         arguments = arguments_of(request)
-        after = self._page_tokens.open(call.method, arguments, command.page_token)
+        page = self._page_tokens.page(
+            call.method, arguments, command.page_token, size=command.page_size
+        )
         found = await self._search.search_films(
             request.query,
-            PageRequest(command.page_size, after),
+            page,
             where=request.filter,
             ranking=_RANKINGS[request.ranking],
         )
-        token = self._page_tokens.seal(call.method, arguments, found.next_after)
+        token = self._page_tokens.seal(call.method, arguments, found.next_after, page.time)
         full = request.view == resources_pb2.FILM_VIEW_FULL
         return matches_response(found.rows, token, full=full)
