@@ -164,8 +164,8 @@ async def test_filters_use_indexes(database: Database, condition: str, index: st
     assert node is not None
     table = CatalogueChange.__table__
     statement = select(table.c.revision).where(compile_filter(by_number(node), COLUMNS))
-    dialect: Any = sqlite.dialect() if database.is_sqlite else postgresql.dialect()
-    sql = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    module: Any = sqlite if database.is_sqlite else postgresql
+    sql = str(statement.compile(dialect=module.dialect(), compile_kwargs={"literal_binds": True}))
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
     async with database.write() as write:
         if not database.is_sqlite:

@@ -24,7 +24,7 @@ async def servers(
     request: pytest.FixtureRequest, sample_database_url: str, tmp_path: Path
 ) -> AsyncIterator[tuple[Running, Running]]:
     """Where is written and where is watched: on one database, and each other's process."""
-    options = {"max_running_writes": WRITERS, "write_rate": 0, "watch_rate": 0}
+    options: dict[str, Any] = {"max_running_writes": WRITERS, "write_rate": 0, "watch_rate": 0}
     async with AsyncExitStack() as stack:
         server = running_server(sample_database_url, tmp_path, **options)
         writing = await stack.enter_async_context(server)
@@ -98,7 +98,7 @@ async def test_what_was_acknowledged_comes_before_what_follows(
     writing, watched = servers
     desk = WatchDesk(writing, await writing.sign_in(ADMIN))
     watcher = WatchDesk(watched, await watched.sign_in(ADMIN))
-    for round_ in range(amount(5, 100)):
+    for round_ in range(amount(3, 100)):
         before = await desk.create(title=f"BEFORE {round_}")
         async with watcher.watch() as watch:
             assert watch.told[0].checkpoint.revision == before.revision

@@ -13,13 +13,15 @@ from tests.support.running import ADMIN, SECRET, Running
 from tests.support.statuses import check_call, refused, row
 from tests.support.watch_desk import WatchDesk, skip_revision
 
+FILM: Any = pb.RESOURCE_KIND_FILM
+UNKNOWN: Any = 9
 Prepare = Callable[[WatchDesk], Awaitable[str]]
 """Returns the cursor with which a watch must fail."""
 
 
 async def _cursor(desk: WatchDesk) -> str:
     async with desk.watch() as watch:
-        return watch.cursor
+        return str(watch.cursor)
 
 
 async def _damaged(desk: WatchDesk) -> str:
@@ -84,7 +86,7 @@ async def test_row(shared: Running, reason: str, prepare: Prepare) -> None:
 async def test_every_broken_rule_is_told(shared: Running) -> None:
     desk = WatchDesk(shared, await shared.sign_in(ADMIN))
     request = pb.WatchCatalogueRequest(
-        resource_kinds=[1, 0, 9],
+        resource_kinds=[pb.RESOURCE_KIND_FILM, pb.RESOURCE_KIND_UNSPECIFIED, UNKNOWN],
         film_filter="x" * 2049,
         start_cursor="x",
         include_snapshot=True,
@@ -113,7 +115,7 @@ async def test_intervals_that_are_too_short_or_too_long(
 
 async def test_a_kind_is_named_once(shared: Running) -> None:
     desk = WatchDesk(shared, await shared.sign_in(ADMIN))
-    request = pb.WatchCatalogueRequest(resource_kinds=[1, 2, 1])
+    request = pb.WatchCatalogueRequest(resource_kinds=[FILM, pb.RESOURCE_KIND_ACTOR, FILM])
     told = await refused(desk.WatchCatalogue(request).read())
     assert told.bad_fields == ["resource_kinds"]
 

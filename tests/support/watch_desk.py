@@ -56,7 +56,7 @@ class Watching:
 
     async def until(self, revision: int) -> list[Any]:
         """Return every change up to a revision, which may itself be passed over."""
-        found = []
+        found: list[Any] = []
         while True:
             message = await self.next()
             if message.HasField("change"):
@@ -68,7 +68,7 @@ class Watching:
 
     async def snapshot(self) -> tuple[list[Any], Any]:
         """Return what there was, and the end of it."""
-        found = []
+        found: list[Any] = []
         while True:
             message = await self.next()
             if message.HasField("snapshot_end"):
