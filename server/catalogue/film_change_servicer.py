@@ -1,6 +1,6 @@
 """The methods of CatalogueService that change films: map in, ask the domain, map out."""
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from server.catalogue import film_change_requests as requests
@@ -13,7 +13,7 @@ from server.generated.interview.catalogue.v1 import resources_pb2
 from server.rpc.call import Call
 from server.rpc.idempotency import RequestIds, replayed
 
-REVISION_TRAILER = "x-interview-revision"
+REVISION_TRAILER: Final = "x-interview-revision"
 
 Request: TypeAlias = (
     changes.CreateFilmRequest

@@ -111,6 +111,12 @@ async def test_a_number_that_was_chosen_is_not_given_again(sample: Database) -> 
     assert len(set(numbers)) == 6
     assert (films[1].film_id, films[3].film_id) == (one.film_id + 2, 50_000)
     assert last.film_id > 50_000
+    chosen = await put(sample, new("G", 60_000))
+    async with sample.write() as write:
+        store = store_of(sample)
+        await store.hold(write)
+        await store.remove(write, chosen, AUTHOR)
+    assert (await put(sample, new("H")))[0].film_id > 60_000
 
 
 async def test_what_changes_nothing_is_no_draft(sample: Database) -> None:
