@@ -94,6 +94,8 @@ def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     pagila.set_defaults(run=_import_pagila)
     adopt = commands.add_parser("adopt", help="take over a PostgreSQL with a restored Pagila")
     adopt.set_defaults(run=_adopt)
+    reindex = commands.add_parser("reindex", help="index and count films that were written by hand")
+    reindex.set_defaults(run=_reindex)
 
 
 def _add_user_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -221,6 +223,12 @@ def _adopt(_options: argparse.Namespace) -> int:
     from server import commands
 
     return commands.adopt()
+
+
+def _reindex(_options: argparse.Namespace) -> int:
+    from server import commands
+
+    return commands.reindex()
 
 
 def _users(options: argparse.Namespace) -> int:

@@ -128,6 +128,17 @@ async def load_sample_films(database: Database) -> int:
     return await load_sample(database, films, utc_now)
 
 
+def reindex() -> int:
+    """Index and count all films anew."""
+
+    async def command(settings: Settings) -> int:
+        return await catalogue_commands.reindex(
+            settings.effective_database_url, out=sys.stdout, err=sys.stderr
+        )
+
+    return run(command)
+
+
 def import_pagila(file: Path) -> int:
     """Import a Pagila dump."""
 

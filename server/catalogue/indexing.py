@@ -122,9 +122,9 @@ async def reindex(
     count = 0
     async for films in index.batches(film_ids):
         count += await index.put(films)
-    if count >= BATCH_FILMS and not is_sqlite:
+    if not is_sqlite and count >= BATCH_FILMS and (film_ids is None or count > BATCH_FILMS):
         # PostgreSQL plans by statistics that it gathers minutes later: until then a page of
-        # films, all of them new, takes eight times as long.
+        # films, all of them new, takes eight times as long. A batch of many is not worth it.
         await write.execute(_ANALYZE)
     return count
 

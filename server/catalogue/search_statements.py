@@ -2,8 +2,8 @@
 
 Both databases count alike, in integers. For each word a film has the points of the best place in
 which it has the word, and their sum over the words. What is looked at is bounded: of each word, in
-each column, as a whole and as a beginning, MAX_CANDIDATES films, and as many that have all words.
-Below that the ranking is exact.
+each column, as a whole and as a beginning, MAX_CANDIDATES films, and as many that have all of the
+words. Below that the ranking is exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,9 @@ from server.catalogue.snippets import Sought
 from server.database.names import named
 from server.database.types import TextList
 
-MAX_CANDIDATES: Final = 10_000
+MAX_CANDIDATES: Final = 5_000
+MAX_TOGETHER: Final = 8
+"""Films that have all of the words are looked for when these are so many at most."""
 MOST_POINTS: Final = 12
 """What a whole word in the title counts: the most that one word can."""
 
@@ -28,47 +30,58 @@ _MISTYPED: Final = (6, 4, 3)
 
 _SQLITE_COLUMNS: Final = ("{title}", "{categories actors}", "{description}")
 
-# A statement for each match would be as many statements as there are numbers of words. JSON
-# carries what each match finds, since SQLite has no LATERAL to limit them one by one.
+# JSON carries what each match finds, since SQLite has no LATERAL to limit them one by one. Films
+# with all of the words are looked for only where a list of candidates can have been cut.
 _SQLITE_HITS: Final = """
-    SELECT h.value AS film_id, json_extract(a.value, '$[0]') AS word,
-           max(json_extract(a.value, '$[2]')) AS points
-    FROM json_each(:asked) AS a CROSS JOIN json_each((
+    WITH asked AS MATERIALIZED (
+        SELECT json_extract(value, '$[0]') AS word, json_extract(value, '$[1]') AS match,
+               json_extract(value, '$[2]') AS points
+        FROM json_each(:asked)
+        WHERE NOT json_extract(value, '$[3]') OR (SELECT max(film_id) FROM film) > :candidates
+    )
+    SELECT h.value AS film_id, a.word, max(a.points) AS points
+    FROM asked AS a CROSS JOIN json_each((
         SELECT json_group_array(found.rowid) FROM (
-            SELECT rowid FROM film_fts
-            WHERE film_fts MATCH json_extract(a.value, '$[1]') ORDER BY rowid LIMIT :candidates
+            SELECT rowid FROM film_fts WHERE film_fts MATCH a.match ORDER BY rowid
+            LIMIT :candidates
         ) AS found
     )) AS h
-    GROUP BY h.value, word
-"""
-_NEAR: Final = """
-        SELECT near.film_id FROM asked AS a CROSS JOIN LATERAL (
-            SELECT f.film_id FROM film_fts AS f WHERE f.{} @@ a.query LIMIT :candidates
-        ) AS near
+    GROUP BY h.value, a.word
 """
 # The LIMITs are within LATERAL on purpose: the plan is then made without looking at the words,
 # and reads the index for the rare and for the common ones.
+_NEAR: Final = """
+        SELECT near.film_id, a.word, a.{points} AS points FROM asked AS a CROSS JOIN LATERAL (
+            SELECT f.film_id FROM film_fts AS f WHERE f.{column} @@ a.query LIMIT :candidates
+        ) AS near
+"""
+_WITH_ALL: Final = """
+        SELECT f.film_id, a.word,
+            CASE WHEN f.title @@ a.query THEN a.title
+                 WHEN f.categories @@ a.query OR f.actors @@ a.query THEN a.names
+                 ELSE a.description END
+        FROM unnest(:every) AS e(query) CROSS JOIN LATERAL (
+            SELECT * FROM film_fts AS i WHERE i.words @@ CAST(e.query AS tsquery)
+            LIMIT :candidates
+        ) AS f CROSS JOIN asked AS a WHERE f.words @@ a.query
+"""
+_POSTGRESQL_COLUMNS: Final = (
+    ("title", "title"),
+    ("categories", "names"),
+    ("actors", "names"),
+    ("description", "description"),
+)
 _POSTGRESQL_HITS: Final = f"""
     WITH asked AS MATERIALIZED (
         SELECT t.word, CAST(t.query AS tsquery) AS query, t.title, t.names, t.description
         FROM unnest(:words, :queries, :titles, :names, :descriptions)
             AS t(word, query, title, names, description)
-    ), candidates AS (
-        {" UNION ".join(map(_NEAR.format, ("title", "categories", "actors", "description")))}
-        UNION
-        SELECT near.film_id FROM unnest(:every) AS e(query) CROSS JOIN LATERAL (
-            SELECT f.film_id FROM film_fts AS f
-            WHERE f.words @@ CAST(e.query AS tsquery) LIMIT :candidates
-        ) AS near
     )
-    SELECT f.film_id, a.word, max(
-        CASE WHEN f.title @@ a.query THEN a.title
-             WHEN f.categories @@ a.query OR f.actors @@ a.query THEN a.names
-             ELSE a.description END
-    ) AS points
-    FROM candidates AS c JOIN film_fts AS f ON f.film_id = c.film_id CROSS JOIN asked AS a
-    WHERE f.words @@ a.query
-    GROUP BY f.film_id, a.word
+    SELECT found.film_id, found.word, max(found.points) AS points FROM (
+        {" UNION ALL ".join(_NEAR.format(column=c, points=p) for c, p in _POSTGRESQL_COLUMNS)}
+        UNION ALL {_WITH_ALL}
+    ) AS found
+    GROUP BY found.film_id, found.word
 """  # noqa: S608  # joined of constants
 _SQLITE_WORDS: Final = """
     SELECT json_extract(a.value, '$[0]') AS word FROM json_each(:asked) AS a
@@ -143,7 +156,7 @@ class SearchStatements:
             for name, values in zip(_ARRAYS, zip(*asked, strict=True), strict=False)
         }
         every = " & ".join(f"({_tsquery(each.terms, each.beginning)})" for each in sought)
-        parameters["every"] = [every] if len(sought) > 1 else []
+        parameters["every"] = [every] if 1 < len(sought) <= MAX_TOGETHER else []
         return {**parameters, "candidates": MAX_CANDIDATES}
 
     def of_words(self, sought: Sequence[Sought]) -> dict[str, Any]:
@@ -170,10 +183,13 @@ def _typed(sql: str, types: Mapping[str, Any]) -> Any:
     return text(sql).bindparams(*(bindparam(name, type_=kind) for name, kind in types.items()))
 
 
-def _matches(sought: Sequence[Sought]) -> Sequence[tuple[int, str, int]]:
-    """Return what SQLite is asked: the word's place, a match, and the points of what it finds."""
+def _matches(sought: Sequence[Sought]) -> Sequence[tuple[int, str, int, bool]]:
+    """Return what SQLite is asked.
+
+    The word's place, a match, the points of what it finds, whether that has all of the words.
+    """
     every = " AND ".join(f"({_fts(each.terms, each.beginning)})" for each in sought)
-    asked: list[tuple[int, str, int]] = []
+    asked: list[tuple[int, str, int, bool]] = []
     for place, each in enumerate(sought):
         kinds = [(_fts(each.terms, ""), _MISTYPED if each.meant else _WHOLE)]
         if each.beginning:
@@ -181,9 +197,9 @@ def _matches(sought: Sequence[Sought]) -> Sequence[tuple[int, str, int]]:
         for words, points in kinds:
             for columns, count in zip(_SQLITE_COLUMNS, points, strict=True):
                 match = f"({columns} : ({words}))"
-                asked.append((place, match, count))
-                if len(sought) > 1:
-                    asked.append((place, f"{match} AND {every}", count))
+                asked.append((place, match, count, False))
+                if 1 < len(sought) <= MAX_TOGETHER:
+                    asked.append((place, f"{match} AND {every}", count, True))
     return asked
 
 
