@@ -235,9 +235,15 @@ async def test_films_that_meet_a_filter_are_counted_up_to_a_bound(
 
 
 async def test_now_is_the_time_of_the_first_page(desk: FilmDesk, movable: MovableClock) -> None:
-    title = f"Now {uuid4()}"
+    title = f"Zanzibar {uuid4()}"
     for _ in range(3):
         await desk.create(title=title)
+    sought: dict[str, Any] = {
+        "query": "zanzibar",
+        "filter": 'create_time > ago("1h")',
+        "page_size": 1,
+    }
+    found = await desk.SearchFilms(pb.SearchFilmsRequest(**sought))
     fields: dict[str, Any] = {
         "filter": f'title = "{title}" create_time > ago("1h")',
         "page_size": 1,
@@ -246,6 +252,8 @@ async def test_now_is_the_time_of_the_first_page(desk: FilmDesk, movable: Movabl
     movable.advance(hours=2)
     desk = await FilmDesk.open(desk.running)
     assert len(await _films(desk, first.next_page_token, **fields)) == 2
+    sought["page_token"] = found.next_page_token
+    assert len((await desk.SearchFilms(pb.SearchFilmsRequest(**sought))).matches) == 1
     assert not await _films(desk, **fields)
 
 
