@@ -53,6 +53,7 @@ def environment(server: ServerProcess, tmp_path: Path) -> dict[str, str]:
         **os.environ,
         **server.environment,
         "PASSWORD": server.viewer.password,
+        "ADMIN_PASSWORD": server.admin.password,
         "INTERVIEW_TARGET": server.target,
         "XDG_CONFIG_HOME": str(tmp_path),
         "COLUMNS": "200",

@@ -1,6 +1,7 @@
 """`interview films` and the other lists of the catalogue."""
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -34,10 +35,13 @@ def test_films_are_found_by_words(reader: Terminal) -> None:
     titles = [title for _, title, *_ in found]
     assert "Jurassic Park" in titles
     assert len(found) < 30
-    name, title, year, rating, length, categories = found[titles.index("Jurassic Park")]
+    name, title, year, rating, length, categories, text = found[titles.index("Jurassic Park")]
     assert name.startswith("films/")
     assert (title, year, rating, length) == ("Jurassic Park", "1993", "PG-13", "127 min")
     assert "Adventure" in categories.split(", ")
+    assert "dinosaurs" in text
+    # Whatever was found in a title is seen there.
+    assert ["Dinosaur", ""] in [[row[1], row[6]] for row in found]
 
 
 def test_json_has_the_names_of_the_protocol(reader: Terminal) -> None:
@@ -139,6 +143,22 @@ def test_a_terminal_gets_a_table(reader: Terminal) -> None:
     assert header.split() == ["film", "title", "year", "rating", "length", "categories"]
     assert "Jurassic Park" in park
     assert park.index("1993") == header.index("year")
+
+
+def test_a_terminal_shows_what_was_found_in_bold(reader: Terminal) -> None:
+    with reader.screen("films", "search", "goldblum", "--limit", "1") as screen:
+        assert screen.exit_code() == 0
+    assert "found" in screen.text
+    assert re.search(rb"\x1b\[1mGoldblum\x1b\[0m", screen.raw), screen.raw
+
+
+def test_a_ranking_that_the_server_does_not_have_is_told(reader: Terminal) -> None:
+    result = reader.run("films", "search", "dinosaur", "--meaning")
+    if result.returncode:
+        assert "RANKING_UNAVAILABLE" in error(result, 1)
+        assert "--meaning" in result.stderr
+    else:
+        assert "Dinosaur" in result.stdout
 
 
 def test_whoever_stops_reading_is_no_error(reader: Terminal) -> None:

@@ -18,9 +18,12 @@ from . import filters
 from .failures import USAGE, Failure
 from .references import actor_called, category_called, language_called
 
+LARGEST = 2**31 - 1
+"""What the whole numbers of a film can hold."""
+
 Title = Annotated[str | None, typer.Option("--title", help="1 to 255 characters.")]
 Description = Annotated[str | None, typer.Option("--description", help="What it is about.")]
-Year = Annotated[int | None, typer.Option("--year", help="Year of release.")]
+Year = Annotated[int | None, typer.Option("--year", min=0, max=LARGEST, help="Year of release.")]
 Language = Annotated[str | None, typer.Option("--language", help="As English or languages/1.")]
 Original = Annotated[
     str | None, typer.Option("--original-language", help="Spoken before dubbing, as French.")
@@ -36,8 +39,12 @@ Actors = Annotated[
 Rating = Annotated[
     str | None, typer.Option("--rating", help="One of " + ", ".join(filters.RATINGS) + ".")
 ]
-Length = Annotated[int | None, typer.Option("--length", help="Running time in minutes.")]
-Days = Annotated[int | None, typer.Option("--days", help="How long a rental lasts.")]
+Length = Annotated[
+    int | None, typer.Option("--length", min=0, max=LARGEST, help="Running time in minutes.")
+]
+Days = Annotated[
+    int | None, typer.Option("--days", min=0, max=LARGEST, help="How long a rental lasts.")
+]
 Rate = Annotated[str | None, typer.Option("--rate", help="Fee for a rental in dollars, as 2.99.")]
 Cost = Annotated[str | None, typer.Option("--cost", help="What a lost copy costs, as 19.99.")]
 Features = Annotated[
@@ -132,12 +139,24 @@ def film_of_json(text: str) -> tuple[Film, list[str]]:
         film = Film.from_dict(values)
         # What has the wrong type is met when it is written.
         bytes(film)
+        _check_numbers(film)
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
     except (AttributeError, TypeError, OverflowError) as error:
         raise ValueError(f"not a film: {error}") from error
     given = {_snake(name) for name in values}
     return film, [name for name in SETTABLE if name in given]
+
+
+def _check_numbers(film: Film) -> None:
+    # What is too large would be written all the same, and read as another number.
+    for name in ("release_year", "rental_duration_days", "length_minutes"):
+        if abs(getattr(film, name) or 0) > LARGEST:
+            raise ValueError(f"{name} is too large")
+    for name in ("rental_rate", "replacement_cost"):
+        money = getattr(film, name) or Money()
+        if abs(money.nanos) > LARGEST or abs(money.units) > LARGEST:
+            raise ValueError(f"{name} is too large")
 
 
 def read_film(file: str) -> tuple[Film, list[str]]:

@@ -132,7 +132,7 @@ def watch(  # the options of the command
                 async with following:
                     await _follow(following, show, limit)
             finally:
-                if following.cursor:
+                if following.cursor != since:
                     note(f"go on with: interview films watch --since {following.cursor}")
 
     asyncio.run(run())
