@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -82,9 +83,21 @@ class FilmImports:
         """
         record.target = import_name(config.import_id)
         stream = Stream(uuid4(), owner_id, config, record)
-        begun = await self._repository.begin(stream)
-        if begun.state is ImportState.SUCCEEDED:
-            return Imported(begun)
+        try:
+            begun = await self._repository.begin(stream)
+            if begun.state is ImportState.SUCCEEDED:
+                return Imported(begun)
+            return await self._work(stream, begun, batches)
+        except (DomainError, ImportStopped):
+            raise
+        except BaseException:
+            # Whatever it is, also the end of the call: who asks later should know.
+            await self._note_cut(stream)
+            raise
+
+    async def _work(
+        self, stream: Stream, begun: FilmImport, batches: AsyncIterator[SentBatch]
+    ) -> Imported:
         work = _work_of(self._repository, self._clock, stream, begun)
         try:
             async for batch in batches:
@@ -93,10 +106,6 @@ class FilmImports:
             await work.finish()
         except DomainError as error:
             raise ImportStopped(error, await self._ended(work)) from None
-        except BaseException:
-            # Whatever it is, also the end of the call: who asks later should know.
-            await self._note_cut(work)
-            raise
         return Imported(work.film_import, work.revision)
 
     async def _ended(self, work: "_Work") -> FilmImport:
@@ -104,15 +113,22 @@ class FilmImports:
             await work.interrupt()
         return work.film_import
 
-    async def _note_cut(self, work: "_Work") -> None:
-        """Note that the stream was cut, in a task of its own: this one may be cancelled already.
+    async def _note_cut(self, stream: Stream) -> None:
+        """Note that the stream was cut, in a task that no further cancellation reaches.
 
         Where that cannot be done the import looks as if it went on, for a while.
         """
-        noting = asyncio.ensure_future(work.interrupt())
-        with suppress(Exception):
-            async with asyncio.timeout(_END_SECONDS):
-                await noting
+        if stream.config.validate_only:
+            return
+        noting = asyncio.create_task(self._repository.end(stream, ImportState.INTERRUPTED))
+        end = monotonic() + _END_SECONDS
+        while not noting.done() and (left := end - monotonic()) > 0:
+            # Who waits here ends with what it was ended by.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([noting], timeout=left)
+        noting.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            await noting
 
 
 @dataclass(slots=True)

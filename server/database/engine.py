@@ -24,7 +24,7 @@ from server.database import postgresql
 from server.database.names import name_of, named
 from server.database.reads import AUTOCOMMIT, GreenletReads, PoolState, Reads, ReadSession, Rows
 from server.database.snapshot import PostgresSnapshots, Snapshot, Snapshots, SqliteSnapshots
-from server.database.sqlite import SqliteReads, begin_immediate, prepare_sqlite
+from server.database.sqlite import RollingBack, SqliteReads, begin_immediate, prepare_sqlite
 
 T = TypeVar("T")
 
@@ -202,6 +202,7 @@ class Database:
             max_overflow=0,
             pool_timeout=self._options.lock_timeout.total_seconds(),
             hide_parameters=True,
+            connect_args={"factory": RollingBack},
         )
         prepare_sqlite(engine, self._options.busy_timeout)
         begin_immediate(engine)

@@ -1,7 +1,9 @@
 """SQLite: how its connections are set up, and reads in threads of their own."""
 
 import asyncio
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from threading import Event, local
 from typing import Any
@@ -17,6 +19,20 @@ from server.database.reads import AUTOCOMMIT, Parameters, Rows, read
 INSTRUCTIONS = 200_000
 """Steps of SQLite's machine, some milliseconds, after which a read looks whether it is still
 wanted. Fewer would stop the event loop for it too often."""
+
+
+class RollingBack(sqlite3.Connection):
+    """A connection that leaves no transaction behind when it is closed.
+
+    Closing alone does not: where a statement that was given up is still referred to, by a
+    traceback for instance, SQLite keeps the connection open, and with it the one writer's lock.
+    """
+
+    def close(self) -> None:
+        """Roll back and close."""
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
 
 
 class SqliteReads:

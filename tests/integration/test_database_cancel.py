@@ -18,7 +18,7 @@ import grpc
 import pytest
 from sqlalchemy import literal, select, text
 
-from server.database.engine import Database
+from server.database.engine import Database, WriteSession
 from server.generated.interview.agent.v1 import agent_service_pb2, agent_service_pb2_grpc, chat_pb2
 from server.generated.interview.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from server.generated.interview.catalogue.v1 import catalogue_service_pb2_grpc, film_pb2
@@ -132,6 +132,30 @@ async def test_a_read_of_sqlite_leaves_its_thread_when_its_caller_goes(embedded:
         await asyncio.wait(reads)
         async with asyncio.timeout(20):
             assert await database.read.first(select(literal(1))) == (1,)
+    await _pools_whole(database)
+
+
+async def test_a_change_of_sqlite_that_is_given_up_leaves_no_lock(embedded: Running) -> None:
+    database, chance, ends = embedded.app.database, random.Random(3), []
+    rename = text("UPDATE category SET name = name RETURNING category_id, name")
+    many = [{"category_id": number, "name": "x"} for number in range(10_000, 10_200)]
+
+    async def work(write: WriteSession) -> None:
+        for _ in range(20):
+            await write.all(rename)
+            await write.execute(text("INSERT INTO category VALUES (:category_id, :name, 0)"), many)
+            await write.execute(text("DELETE FROM category WHERE category_id >= 10000"))
+
+    for _ in range(amount(20, 500)):
+        change = asyncio.create_task(database.transaction(work))
+        await asyncio.sleep(chance.random() * 0.02)
+        change.cancel()
+        # What the task ended with refers to its statement as long as somebody keeps it.
+        ends.append((await asyncio.gather(change, return_exceptions=True))[0])
+        started = monotonic()
+        await database.transaction(lambda write: write.all(rename))
+        assert monotonic() - started < 2  # and not what a lock is waited for
+    assert any(isinstance(end, asyncio.CancelledError) for end in ends)
     await _pools_whole(database)
 
 
