@@ -67,8 +67,11 @@ def _make_beside() -> None:
 
 
 def _take_place() -> None:
+    # A search reads what new entries are not in their place yet, up to this limit in kB. With
+    # the usual 4 MB PostgreSQL would rather read the whole table after many changes.
     op.execute(
         f"CREATE INDEX idx_film_fts_next ON film_fts_next USING gin ({', '.join(COLUMNS)}, words)"
+        " WITH (gin_pending_list_limit = 64)"
     )
     op.drop_table("film_fts")
     op.execute("ALTER TABLE film_fts_next RENAME TO film_fts")
@@ -88,9 +91,8 @@ def _fill(put: Put) -> None:
         put(films)
         new = set().union(*(film.words for film in films)) - known
         known |= new
-        if rows := [{"variant": variant, "word": word} for variant, word in variant_rows(new)]:
-            table = sa.table("search_variant", sa.column("variant"), sa.column("word"))
-            op.get_bind().execute(sa.insert(table), rows)
+        if rows := variant_rows(new):
+            _add_variants(rows)
 
 
 def _batches() -> Iterator[list[IndexedFilm]]:
@@ -104,6 +106,22 @@ def _batches() -> Iterator[list[IndexedFilm]]:
             for row in rows
         ]
         after = rows[-1].film_id
+
+
+def _add_variants(rows: Sequence[tuple[str, str]]) -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        table = sa.table("search_variant", sa.column("variant"), sa.column("word"))
+        values = [{"variant": variant, "word": word} for variant, word in rows]
+        op.get_bind().execute(sa.insert(table), values)
+        return
+    # One statement: the driver would send one for each of many thousand rows.
+    lists = {name: sa.bindparam(name, type_=sa.ARRAY(sa.Text)) for name in ("variants", "words")}
+    statement = sa.text(
+        "INSERT INTO search_variant (variant, word)"
+        " SELECT variant, word FROM unnest(:variants, :words) AS t(variant, word)"
+    ).bindparams(*lists.values())
+    variants, words = zip(*rows, strict=True)
+    op.get_bind().execute(statement, {"variants": list(variants), "words": list(words)})
 
 
 def _add_sqlite(films: Sequence[IndexedFilm]) -> None:
