@@ -52,6 +52,7 @@ class Resumption:
         self._token: str | None = None
         self._refused: str | None = None
         self._begun = False
+        self._got_on = False
         self._failures = 0
         self._since: float | None = None
 
@@ -67,6 +68,7 @@ class Resumption:
     def progress(self) -> None:
         """Note that the stream gets on."""
         self.begin()
+        self._got_on = True
         self._failures = 0
         self._since = None
 
@@ -75,7 +77,8 @@ class Resumption:
         if isinstance(error, Unauthenticated):
             self._renew(error)
             return
-        if not (self._begun and is_passing(error)):
+        is_first = not (self._got_on or self._failures)
+        if not (self._begun and is_passing(error)) or (is_first and error.reason in _PASSING):
             raise error
         now = self._clock()
         self._since = now if self._since is None else self._since

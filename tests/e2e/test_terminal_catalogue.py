@@ -198,6 +198,15 @@ def test_films_are_moved_out_and_in(editor: Terminal, tmp_path: Path) -> None:
     assert (park["title"], "description" in park) == ("Jurassic Park", False)
 
 
+def test_a_terminal_shows_how_far_an_export_is(editor: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "films.jsonl"
+    with editor.screen("films", "export", str(file), "--basic") as screen:
+        assert screen.exit_code() == 0
+    count = len(file.read_text().splitlines())
+    assert f"{count}/{count} films" in screen.text
+    assert f"wrote {count} films" in screen.text
+
+
 def test_a_bad_line_is_told_by_its_number(editor: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "films.jsonl"
     good = json.dumps({"title": "Mudlark III", "language": "languages/1"})

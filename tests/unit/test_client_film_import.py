@@ -12,6 +12,7 @@ from interview_client import (
     InterviewClient,
     PermissionDenied,
     ResourceExists,
+    TooManyStreams,
     Unavailable,
 )
 from interview_client.film_import import UNCONFIRMED
@@ -268,6 +269,31 @@ async def test_who_may_not_import_is_told_so_once() -> None:
             await client.catalogue.import_films(films(10), mode=PER_BATCH, conflict_policy=FAIL)
     assert caught.value.film_import is None
     assert len(store.configs) == 1
+
+
+async def test_who_imports_already_is_told_so_at_once() -> None:
+    store = Store(0)
+    store.cut = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+    async with connected(store.script()) as client:
+        with pytest.raises(TooManyStreams):
+            await client.catalogue.import_films(films(10), mode=PER_BATCH, conflict_policy=FAIL)
+    assert len(store.configs) == 1
+
+
+async def test_a_server_that_still_counts_the_stream_that_was_cut_is_waited_for() -> None:
+    store = Store(0, 0, 0)
+    full = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+    ends = [(grpc.StatusCode.UNAVAILABLE,), full, full]
+
+    async def take(requests: AsyncIterator[Any], context: Context) -> Message:
+        store.cut = ends.pop(0) if ends else ()
+        return await store.take(requests, context)
+
+    script = Script(ImportFilms=take, GetFilmImport=store.get)
+    async with connected(script) as client:
+        await client.catalogue.import_films(films(10), mode=PER_BATCH, conflict_policy=FAIL)
+    assert store.titles == [str(number) for number in range(10)]
+    assert len(store.configs) == 4
 
 
 async def test_a_server_that_is_not_there_is_told_at_once() -> None:
