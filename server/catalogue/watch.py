@@ -28,6 +28,8 @@ BATCH: Final = 100
 """Changes between two looks at whether the watch has to end."""
 STRETCH: Final = 1000
 """Changes that are passed over before a checkpoint comes, however soon that is."""
+CLOCKS_APART: Final = timedelta(seconds=10)
+"""How far the clocks of two processes may be apart."""
 _RETRY: Final = timedelta(seconds=1)
 
 
@@ -203,19 +205,34 @@ class Watch:
     async def _next(self) -> Sequence[Change]:
         """Return the next changes, none where there are none yet."""
         place, feed = self._reached, self._parts.feed
-        # What a client sent is first held against the log itself: the feed knows the latest
-        # changes, and not whether a cursor is of this log at all.
-        changes = feed.after(place.revision, BATCH) if self._of_this_log else None
+        if not self._of_this_log:
+            await self._check_sent(place)
+            self._of_this_log = True
+        changes = feed.after(place.revision, BATCH)
         if changes is not None:
             self._live = True
             return changes
         if self._live and place.revision >= feed.gap:
             raise self._slow()
         stretch = await self._parts.source.after(place.revision, BATCH)
-        self._of_this_log = True
         if stretch.missing and not stretch.logged:
             raise await self._expired()
         return [logged.change for logged in stretch.logged]
+
+    async def _check_sent(self, place: Place) -> None:
+        """Hold what a client sent against the log: the feed knows its latest changes alone.
+
+        A change that was made later than its cursor is of another history: a backup was restored,
+        and the revision was given again.
+        """
+        stretch = await self._parts.source.after(place.revision - 1, 1)
+        if stretch.logged:
+            made = stretch.logged[0].change.change_time
+            known = made <= place.time + CLOCKS_APART
+        else:
+            known = not (await self._parts.source.after(place.revision, 1)).missing
+        if not known:
+            raise await self._expired()
 
     def _told(self, change: Change) -> Told | None:
         """Return the change as this watch tells it; None where it is not about it."""

@@ -89,9 +89,11 @@ async def test_a_server_that_stops_sends_its_watches_elsewhere(
             there = WatchDesk(stopping, desk.metadata)
             async with there.watch() as watch, there.watch(include_snapshot=True) as slow:
                 stop = asyncio.create_task(stopping.app.stop(asyncio.Event()))
-                end = await _ends_politely(watch, "SERVER_DRAINING")
+                end, other = await asyncio.gather(
+                    _ends_politely(watch, "SERVER_DRAINING"), end_of(slow)
+                )
                 assert "RetryInfo" in end.by_kind
-                check_row(await end_of(slow), "SERVER_DRAINING")
+                check_row(other, "SERVER_DRAINING")
                 await stop
         made = await desk.create(title="MEANWHILE")
         async with desk.watch(start_cursor=watch.cursor) as resumed:

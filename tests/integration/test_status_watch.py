@@ -1,6 +1,7 @@
 """What a caller is told about watches of the catalogue: one test per row, on both databases."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +64,14 @@ async def _of_the_future(desk: WatchDesk) -> str:
     return cursors.seal("watch", {"revision": 2**40})
 
 
+async def _of_another_history(desk: WatchDesk) -> str:
+    """What a cursor is once the restored catalogue has come as far."""
+    made = await desk.create(title="ANOTHER HISTORY")
+    moment = made.update_time.ToDatetime(UTC) - timedelta(minutes=1)
+    cursors = Cursors(SECRET, MovableClock(), lambda size: b"n" * size)
+    return cursors.seal("watch", {"revision": made.revision, "time": moment.timestamp()})
+
+
 ROWS = [
     row("CURSOR_INVALID", "damaged", _damaged),
     row("CURSOR_INVALID", "of an export", _of_another_kind),
@@ -71,6 +80,7 @@ ROWS = [
     row("CURSOR_INVALID", "not a cursor", _no_cursor),
     row("CURSOR_EXPIRED", "before what is missing", _before_a_gap),
     row("CURSOR_EXPIRED", "of a later state", _of_the_future),
+    row("CURSOR_EXPIRED", "of another history", _of_another_history),
 ]
 
 
