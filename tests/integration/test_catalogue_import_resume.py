@@ -148,7 +148,7 @@ async def test_a_cut_never_looks_like_the_end(desk: BulkDesk, how: str) -> None:
     for _ in range(amount(5, 200)):
         first = config(mode=ATOMIC)
         async with grpc.aio.insecure_channel(desk.running.target) as channel:
-            stream = channel.stream_unary(
+            stream: Any = channel.stream_unary(
                 "/interview.catalogue.v1.CatalogueService/ImportFilms",
                 request_serializer=pb.ImportFilmsRequest.SerializeToString,
             )

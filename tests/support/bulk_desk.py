@@ -56,19 +56,9 @@ def in_batches(
 
 def settable(film: resources_pb2.Film) -> resources_pb2.Film:
     """Return a film with its name and what can be set of it alone."""
-    left = resources_pb2.Film(name=film.name)
-    for name in SETTABLE:
-        field = resources_pb2.Film.DESCRIPTOR.fields_by_name[name]
-        if field.has_presence and not film.HasField(name):
-            continue
-        value = getattr(film, name)
-        if field.is_repeated:
-            getattr(left, name).extend(value)
-        elif field.message_type is not None:
-            getattr(left, name).CopyFrom(value)
-        else:
-            setattr(left, name, value)
-    return left
+    values = {field.name: value for field, value in film.ListFields()}
+    kept = {name: value for name, value in values.items() if name in ("name", *SETTABLE)}
+    return resources_pb2.Film(**kept)
 
 
 class BulkDesk(Caller):

@@ -65,17 +65,13 @@ def _as_keywords(_logger: object, method: str, event: Any) -> Any:
 
 @asynccontextmanager
 async def running_server(
-    database_url: str,
-    data_dir: Path,
-    *,
-    clock: Clock = utc_now,
-    has_users: bool = False,
-    **settings: Any,
+    database_url: str, data_dir: Path, *, clock: Clock = utc_now, **settings: Any
 ) -> AsyncIterator[Running]:
     """Start a server on a free port over a migrated database, with a viewer and an admin.
 
-    `has_users`: another server has made them before.
+    With `has_users` another server has made these two before.
     """
+    has_users = settings.pop("has_users", False)
     chosen = Settings(
         _env_file=None,
         **{
