@@ -166,7 +166,7 @@ async def test_a_query_is_words_and_nothing_else(viewer: Caller, query: str) -> 
 
 async def test_every_wrong_field_is_told_at_once(viewer: Caller) -> None:
     wrong: dict[str, Any] = {"query": "x" * 513, "page_size": -1, "filter": "y" * 2049}
-    request = film_pb2.SearchFilmsRequest(**wrong, **{"ranking": 7, "view": 9})
+    request = film_pb2.SearchFilmsRequest(**wrong | {"ranking": 7, "view": 9})
     told = await refused(viewer.SearchFilms(request))
     assert sorted(told.bad_fields) == ["filter", "page_size", "query", "ranking", "view"]
 

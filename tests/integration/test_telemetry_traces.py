@@ -135,7 +135,9 @@ def test_a_request_to_the_model_tells_its_tokens(receiver: Receiver) -> None:
 def test_a_tool_holds_the_statements_that_it_ran(receiver: Receiver) -> None:
     (tool,) = receiver.named("execute_tool search_films")
     assert attributes(tool)["gen_ai.tool.name"] == "search_films"
-    assert {span.name for span in receiver.children(tool)} == {"films.search"}
+    # One of the words is in no film, so what may have been meant is looked for as well.
+    found = {"films.search", "search_words.found", "search_words.similar"}
+    assert {span.name for span in receiver.children(tool)} == found
 
 
 def test_a_question_is_a_call_with_a_turn(receiver: Receiver) -> None:
