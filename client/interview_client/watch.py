@@ -123,6 +123,7 @@ class CatalogueWatch:
         self._resumption = resumption
         self._snapshot = snapshot
         self._because: InterviewError | None = None
+        self._has_begun = False
         self._revision = 0
         self._events = self._watched()
         self.cursor = cursor
@@ -160,6 +161,7 @@ class CatalogueWatch:
                     begins = self._request.include_snapshot
                     async for message in messages:
                         self._resumption.progress()
+                        self._has_begun = True
                         if begins:
                             begins = False
                             yield SnapshotBegun(self._because)
@@ -178,10 +180,10 @@ class CatalogueWatch:
 
     async def _recover(self, error: InterviewError) -> None:
         """Prepare the next stream; raise the error where none can go on without a gap."""
-        self._because = error
         if isinstance(error, CursorExpired) and self._snapshot:
-            self.cursor = ""
+            self._because, self.cursor = error, ""
             return
+        self._because = error if self._has_begun else None
         if isinstance(error, SlowConsumer):
             self._advance(error.resume_cursor)
             if not self.cursor:

@@ -9,7 +9,12 @@ from google.protobuf.message import Message
 from interview_client import InterviewError, NotFound
 from interview_client.messages import FilmRating, FilmView, SpecialFeature
 
-from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2, taxonomy_pb2
+from server.generated.interview.catalogue.v1 import (
+    change_pb2,
+    film_pb2,
+    resources_pb2,
+    taxonomy_pb2,
+)
 from tests.support.scripted_server import Context, Script, answering, connected, fail
 
 TITLES = ["Alien", "Brazil", "Casablanca", "Dune", "Erin Brockovich"]
@@ -188,3 +193,25 @@ async def test_a_film_that_is_not_there() -> None:
     async with connected(Script(GetFilm=absent)) as client:
         with pytest.raises(NotFound):
             await client.catalogue.get_film(404)
+
+
+async def test_changes_are_listed_page_by_page() -> None:
+    async def page(request: Any, context: Context) -> Message:
+        number = int(request.page_token or 1)
+        made = change_pb2.Change(revision=number)
+        token = str(number + 1) if number < 3 else ""
+        return change_pb2.ListChangesResponse(changes=[made], next_page_token=token)
+
+    script = Script(ListChanges=page)
+    async with connected(script) as client:
+        found = client.catalogue.list_changes(
+            filter="revision > 0", order_by="revision", page_size=1, include_previous=True
+        )
+        assert [made.revision async for made in found] == [1, 2, 3]
+    request = script.calls["ListChanges"][0][0]
+    assert (request.filter, request.order_by, request.page_size, request.include_previous) == (
+        "revision > 0",
+        "revision",
+        1,
+        True,
+    )

@@ -195,6 +195,22 @@ async def test_a_snapshot_that_was_cut_begins_anew_and_says_so() -> None:
     assert [r.include_snapshot for r in streams.requests] == [True, True]
 
 
+async def test_a_first_snapshot_is_not_told_as_another_one() -> None:
+    old = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
+    streams = Streams([old], [item(1)])
+    tokens = iter(["old", "new"])
+    async with connected(streams.script, api_key="old") as client:
+        calls = client.catalogue._calls
+
+        async def source(*, rejected: str | None = None) -> str | None:
+            return next(tokens)
+
+        calls.source = source
+        events = await told(client.catalogue.watch(include_snapshot=True), 2)
+    assert events[0] == SnapshotBegun(None)
+    assert [token for _, token in streams.script.calls["WatchCatalogue"]] == ["old", "new"]
+
+
 async def test_a_snapshot_that_is_read_too_slowly_is_not_begun_for_ever() -> None:
     streams = Streams([item(1), (grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")])
     async with connected(streams.script) as client:
@@ -273,25 +289,3 @@ async def test_leaving_ends_the_call(way: str) -> None:
         with pytest.raises(StopAsyncIteration):
             await anext(watch)
         assert watch.cursor == "c1"
-
-
-async def test_changes_are_listed_page_by_page() -> None:
-    async def page(request: Any, context: Context) -> Message:
-        number = int(request.page_token or 1)
-        made = change_pb2.Change(revision=number)
-        token = str(number + 1) if number < 3 else ""
-        return change_pb2.ListChangesResponse(changes=[made], next_page_token=token)
-
-    script = Script(ListChanges=page)
-    async with connected(script) as client:
-        found = client.catalogue.list_changes(
-            filter="revision > 0", order_by="revision", page_size=1, include_previous=True
-        )
-        assert [made.revision async for made in found] == [1, 2, 3]
-    request = script.calls["ListChanges"][0][0]
-    assert (request.filter, request.order_by, request.page_size, request.include_previous) == (
-        "revision > 0",
-        "revision",
-        1,
-        True,
-    )
