@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -250,7 +250,7 @@ async def test_an_import_whose_server_died_runs_no_more(desk: BulkDesk) -> None:
         async with desk.running.app.database.write() as write:
             await write.execute(
                 update(ImportRow)
-                .where(ImportRow.create_time > utc_now() - timedelta(minutes=5))
+                .where(ImportRow.import_id == UUID(first.import_id))
                 .values(state="running", update_time=moment)
             )
         assert (await desk.state(first)).state == state
