@@ -70,15 +70,24 @@ def _kept() -> Select[Any]:
     before = _ROW.alias("before")
     start = (
         select(_ROW.c.revision)
-        .where(~exists().where(before.c.revision == _ROW.c.revision - 1))
+        .where(
+            _ROW.c.revision > bindparam("checked", type_=BigInteger),
+            ~exists().where(before.c.revision == _ROW.c.revision - 1),
+        )
         .order_by(_ROW.c.revision.desc())
         .limit(1)
         .scalar_subquery()
     )
+    first = select(func.min(_ROW.c.revision)).scalar_subquery()
     last = select(func.max(_ROW.c.revision)).scalar_subquery()
     return named(
         "catalogue_changes.kept",
-        select(_STATE.c.revision.label("latest"), start.label("start"), last.label("last")),
+        select(
+            _STATE.c.revision.label("latest"),
+            start.label("start"),
+            first.label("first"),
+            last.label("last"),
+        ),
     )
 
 
@@ -136,6 +145,9 @@ class ChangeRows:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Looking for what is missing takes long, so each row is looked at once: between these
+        # two revisions nothing is missing but what was deleted for its age.
+        self._oldest, self._checked = 0, 0
 
     async def latest(self) -> int:
         """Return the revision of the catalogue."""
@@ -157,11 +169,16 @@ class ChangeRows:
 
     async def oldest(self) -> int:
         """Return the lowest revision behind which nothing is missing."""
-        row = await self._database.read.first(KEPT)
+        row = await self._database.read.first(KEPT, {"checked": self._checked})
         assert row is not None, "the migration made the row"
         if row.last is None or row.last < row.latest:
-            return int(row.latest)
-        return int(row.start) - 1
+            oldest = int(row.latest)
+        elif row.start is not None:
+            oldest = int(row.start) - 1
+        else:
+            oldest = max(self._oldest, int(row.first) - 1)
+        self._oldest, self._checked = oldest, int(row.latest)
+        return oldest
 
     async def page(
         self, page: PageRequest, where: Filter | None, *, descending: bool

@@ -225,12 +225,14 @@ class Watch:
         A change that was made later than its cursor is of another history: a backup was restored,
         and the revision was given again.
         """
-        stretch = await self._parts.source.after(place.revision - 1, 1)
-        if stretch.logged:
-            made = stretch.logged[0].change.change_time
-            known = made <= place.time + CLOCKS_APART
+        stretch = await self._parts.source.after(place.revision - 1, 2)
+        if not stretch.logged:  # it is not kept any more, but what is behind it may be
+            stretch = await self._parts.source.after(place.revision, 1)
+            known = bool(stretch.logged) or not stretch.missing
         else:
-            known = not (await self._parts.source.after(place.revision, 1)).missing
+            made = stretch.logged[0].change.change_time
+            behind = len(stretch.logged) > 1 or not stretch.missing
+            known = behind and made <= place.time + CLOCKS_APART
         if not known:
             raise await self._expired()
 

@@ -25,7 +25,7 @@ from server.query.filters import parse_filter
 from tests.support.auth import MovableClock
 from tests.support.running import ADMIN, Running, capturing_log, running_server
 from tests.support.statuses import check_row, refused
-from tests.support.watch_desk import WatchDesk, logged
+from tests.support.watch_desk import WatchDesk, logged, skip_revision
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +236,31 @@ async def test_retention_leaves_no_hole_where_clocks_differ(
     left = await logged(database)
     assert left == revisions[2:]
     assert all(second == first + 1 for first, second in pairwise(left))
+
+
+async def test_the_oldest_place_follows_what_is_missing(
+    old: tuple[WatchDesk, MovableClock],
+) -> None:
+    """Asked again and again, or by somebody who asks for the first time: it is the same."""
+    desk, clock = old
+    database = desk.running.app.database
+    known = ChangeRows(database)
+
+    async def oldest() -> int:
+        place = await known.oldest()
+        assert await ChangeRows(database).oldest() == place
+        return place
+
+    first = await desk.create(title="FIRST")
+    assert await oldest() == first.revision - 1
+    await desk.create(title="SECOND")
+    assert await oldest() == first.revision - 1
+    gap = await skip_revision(database)
+    assert await oldest() == gap
+    for number in range(3):
+        await desk.create(title=f"BEHIND {number}")
+    assert await oldest() == gap
+    await known.delete_oldest(clock(), 3)
+    assert await oldest() == gap + 1
+    await known.delete_oldest(clock(), 10)
+    assert await oldest() == gap + 3
