@@ -17,6 +17,7 @@ from server.catalogue.mapping import film_message
 from server.catalogue.models import Film as FilmRow
 from server.generated.interview.catalogue.v1 import film_bulk_pb2 as pb
 from server.generated.interview.catalogue.v1 import resources_pb2
+from server.generated.interview.catalogue.v1.change_pb2 import WatchCatalogueRequest
 from server.generated.interview.catalogue.v1.film_changes_pb2 import (
     CreateFilmRequest,
     DeleteFilmRequest,
@@ -125,7 +126,12 @@ async def test_changes_between_two_streams_are_left_to_a_watch(desk: BulkDesk) -
     )
     rest = await desk.exported(resume_cursor=first[-1].resume_cursor)
     assert rest[0].snapshot_revision > first[0].snapshot_revision
-    assert rest[-1].watch_cursor
+    watch = desk.WatchCatalogue(WatchCatalogueRequest(start_cursor=rest[-1].watch_cursor))
+    async for event in watch:
+        if event.WhichOneof("event") == "change":
+            assert event.change.resource_name == changed.name
+            break
+    watch.cancel()
     assert changed.title != "CHANGED MEANWHILE"
     assert changed.name not in {one.name for one in films_of(rest)}
     log = await logged(desk.running.app.database)
