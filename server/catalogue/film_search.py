@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final, Protocol
 
 from server.catalogue.domain import Film
@@ -20,6 +21,8 @@ MAX_FUSED: Final = 1_000
 _K: Final = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
 _MOST: Final = 2 / (_K + 1)
+_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+"""A-Z alone, since the databases differ in what else they fold."""
 
 
 class Ranking(Enum):
@@ -75,13 +78,16 @@ class SearchRepository(Protocol):
     """What a search needs of a database. Deleted films are never found. Each call is one read."""
 
     async def search(
-        self, sought: Sequence[Sought], page: PageRequest, where: Filter | None
+        self, sought: Sequence[Sought], title: str, page: PageRequest, where: Filter | None
     ) -> Found:
-        """Return films with any of the words: score descending, title, number."""
+        """Return films with any of the words: score descending, title, number.
+
+        A film of exactly this title, A-Z in lower case, comes before others of its score.
+        """
         ...
 
     async def ranked(
-        self, sought: Sequence[Sought], limit: int, where: Filter | None
+        self, sought: Sequence[Sought], title: str, limit: int, where: Filter | None
     ) -> tuple[Sequence[Ranked], int]:
         """Return the first places of the same, and how many of the words any film has."""
         ...
@@ -131,19 +137,21 @@ class FilmSearch:
         condition = film_filter(where, self._fields, page.time or self._clock())
         sought = _sought(query)
         if ranking is Ranking.TEXT:
-            return await self._by_text(sought, page, condition)
+            return await self._by_text(query, sought, page, condition)
         return await self._by_both(query, sought, page, condition)
 
     async def _by_text(
-        self, sought: Sequence[Sought], page: PageRequest, where: Filter | None
+        self, query: str, sought: Sequence[Sought], page: PageRequest, where: Filter | None
     ) -> Page[FilmMatch]:
         if not sought:
             return Page([])
-        found = await self._repository.search(sought, page, where)
+        title = _as_title(query)
+        found = await self._repository.search(sought, title, page, where)
         if found.words < len(sought):
             corrected = await self._corrected(sought)
             if corrected != sought:
-                sought, found = corrected, await self._repository.search(corrected, page, where)
+                sought = corrected
+                found = await self._repository.search(sought, title, page, where)
         snippets = Snippets(sought)
         rows = [FilmMatch(film, score, snippets.of(film)) for film, score in found.page.rows]
         return Page(rows, found.page.next_after)
@@ -173,7 +181,7 @@ class FilmSearch:
         if self._meaning is None:
             raise _unavailable()
         near = await self._meaning.ranks(query, MAX_FUSED)
-        sought, by_text = await self._ranked(sought, where)
+        sought, by_text = await self._ranked(query, sought, where)
         numbers = [number for number, _ in near]
         titles = await self._repository.titles(numbers, where) if numbers else {}
         fused = _fused(by_text, [number for number in numbers if number in titles], titles)
@@ -189,16 +197,17 @@ class FilmSearch:
         return Page(rows, cut.next_after)
 
     async def _ranked(
-        self, sought: Sequence[Sought], where: Filter | None
+        self, query: str, sought: Sequence[Sought], where: Filter | None
     ) -> tuple[Sequence[Sought], Sequence[Ranked]]:
         if not sought:
             return sought, ()
-        ranked, words = await self._repository.ranked(sought, MAX_FUSED, where)
+        title = _as_title(query)
+        ranked, words = await self._repository.ranked(sought, title, MAX_FUSED, where)
         if words < len(sought):
             corrected = await self._corrected(sought)
             if corrected != sought:
                 sought = corrected
-                ranked, _ = await self._repository.ranked(sought, MAX_FUSED, where)
+                ranked, _ = await self._repository.ranked(sought, title, MAX_FUSED, where)
         return sought, ranked
 
 
@@ -214,6 +223,12 @@ def _sought(query: str) -> Sequence[Sought]:
     ]
 
 
+def _as_title(query: str) -> str:
+    """Return what a title in lower case must be for the query to name the film."""
+    # PostgreSQL knows no text with a NUL in it, and so has no such title.
+    return " ".join(query.replace("\0", " ").split()).translate(_LOWER)
+
+
 def _fused_match(film: Film, score: float, snippets: Snippets) -> FilmMatch:
     snippet = snippets.of(film)
     return FilmMatch(film, score, snippet, by_meaning=not snippet.highlights)
@@ -224,6 +239,10 @@ def _unavailable() -> DomainError:
         "this server ranks by words alone: leave ranking out, or ask the operator to install the"
         " extra `semantic`",
         reason="RANKING_UNAVAILABLE",
+        metadata={
+            "ranking": "SEARCH_RANKING_TEXT_AND_MEANING",
+            "allowed_rankings": "SEARCH_RANKING_TEXT",
+        },
     )
 
 

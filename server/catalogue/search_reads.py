@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Integer, Select, Subquery, bindparam, func, select
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, case, func, select
 
 from server.catalogue.domain import Film
 from server.catalogue.film_columns import film_columns
@@ -22,6 +22,8 @@ from server.query.filter_sql import by_bytes, compile_filter
 from server.query.filter_types import Filter
 
 _FILM = FilmRow.__table__.c
+_AFTER_POINTS = bindparam("after_points", type_=Integer)
+_AS_TITLE = bindparam("title", type_=_FILM.title.type)
 
 
 class SqlSearch:
@@ -33,35 +35,36 @@ class SqlSearch:
         self._statements = SearchStatements(is_sqlite=database.is_sqlite)
 
     async def search(
-        self, sought: Sequence[Sought], page: PageRequest, where: Filter | None
+        self, sought: Sequence[Sought], title: str, page: PageRequest, where: Filter | None
     ) -> Found:
         """Return films with any of the words: score descending, title, number."""
         most = MOST_POINTS * len(sought)
-        # No film has more points than every word in its title gives: the first page is the
-        # page after a row that could not be.
-        after: Key = page.after or (most + 1, "", 0)
-        points, title, number = after
+        # No film has more points than every word in its title gives, and one for the title
+        # itself: the first page is the page after a row that could not be.
+        after: Key = page.after or (most + 2, "", 0)
+        points, after_title, number = after
         parameters = {
             **self._statements.of_hits(sought),
             "after_points": points,
-            "after_title": title,
+            "after_title": after_title,
+            "title": title,
             "after_number": number,
             "limit": page.size + 1,
         }
         rows = await self._read.all(self._films(where), parameters)
         cut = cut_page(rows, page, lambda row: (row.points, row.title, row.film_id))
-        films = [(film_of(row), row.points / most) for row in cut.rows]
+        films = [(film_of(row), _score(row.points, most)) for row in cut.rows]
         return Found(Page(films, cut.next_after), rows[0].words if rows else 0)
 
     async def ranked(
-        self, sought: Sequence[Sought], limit: int, where: Filter | None
+        self, sought: Sequence[Sought], title: str, limit: int, where: Filter | None
     ) -> tuple[Sequence[Ranked], int]:
         """Return the first places of the same, and how many of the words any film has."""
         most = MOST_POINTS * len(sought)
         statement = named("films.search_ranked", self._page(where, after=False))
-        parameters = {**self._statements.of_hits(sought), "limit": limit}
+        parameters = {**self._statements.of_hits(sought), "title": title, "limit": limit}
         rows = await self._read.all(statement, parameters)
-        ranked = [Ranked(row.film_id, row.title, row.points / most) for row in rows]
+        ranked = [Ranked(row.film_id, row.title, _score(row.points, most)) for row in rows]
         return ranked, rows[0].words if rows else 0
 
     async def words_found(self, sought: Sequence[Sought]) -> set[int]:
@@ -97,7 +100,7 @@ class SqlSearch:
             "films.search",
             select_films(full=True, extra=[page.c.points, page.c.words])
             .join(page, page.c.film_id == _FILM.film_id)
-            .order_by(*_order(page, _FILM.title, _FILM.film_id)),
+            .order_by(*_order(page.c.points, _FILM.title, _FILM.film_id)),
         )
 
     def _page(self, where: Filter | None, *, after: bool) -> Select[Any]:
@@ -108,27 +111,36 @@ class SqlSearch:
             .subquery("scored")
         )
         words = select(func.count(hits.c.word.distinct())).scalar_subquery()
+        # Among films that have every word in the title, the one that is called just so.
+        exact = case((func.lower(by_bytes(_FILM.title)) == _AS_TITLE, 1), else_=0)
+        points = scored.c.points + exact
         statement = (
-            select(_FILM.film_id, _FILM.title, scored.c.points, words.label("words"))
+            select(_FILM.film_id, _FILM.title, points.label("points"), words.label("words"))
             .select_from(scored.join(FilmRow.__table__, _FILM.film_id == scored.c.film_id))
             .where(_FILM.delete_time.is_(None))
-            .order_by(*_order(scored, _FILM.title, _FILM.film_id))
+            .order_by(*_order(points, _FILM.title, _FILM.film_id))
             .limit(bindparam("limit"))
         )
         if where is not None:
             statement = statement.where(compile_filter(where, self._columns))
-        return statement.where(_behind(scored)) if after else statement
+        if not after:
+            return statement
+        # The first condition follows from the second, and leaves fewer films to look up.
+        return statement.where(scored.c.points <= _AFTER_POINTS, _behind(points))
 
 
-def _order(ranked: Subquery, title: Any, number: Any) -> Sequence[Any]:
-    return ranked.c.points.desc(), by_bytes(title), number
+def _score(points: int, most: int) -> float:
+    return min(1.0, points / most)
 
 
-def _behind(scored: Subquery) -> Any:
+def _order(points: ColumnElement[int], title: Any, number: Any) -> Sequence[Any]:
+    return points.desc(), by_bytes(title), number
+
+
+def _behind(points: ColumnElement[int]) -> Any:
     """Return the condition of films behind the one that the last page ended with."""
-    points, title = scored.c.points, by_bytes(_FILM.title)
-    after_points = bindparam("after_points", type_=Integer)
+    title = by_bytes(_FILM.title)
     after_title = bindparam("after_title", type_=_FILM.title.type)
     after_number = bindparam("after_number", type_=Integer)
     further = (title > after_title) | ((title == after_title) & (_FILM.film_id > after_number))
-    return (points < after_points) | ((points == after_points) & further)
+    return (points < _AFTER_POINTS) | ((points == _AFTER_POINTS) & further)

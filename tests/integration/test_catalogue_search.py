@@ -122,6 +122,13 @@ async def test_a_word_that_films_have_is_not_guessed_at(viewer: Caller) -> None:
         assert all(word.casefold().startswith("part") for word in _marked(match))
 
 
+async def test_the_film_that_is_called_just_so_comes_first(viewer: Caller) -> None:
+    matches = await _search(viewer, "  HER ")
+    assert matches[0].film.title == "Her"
+    others = [match for match in matches[1:] if match.score == 1]
+    assert others, "others have the word in their title too"
+
+
 async def test_stop_words_count_only_alone(viewer: Caller) -> None:
     assert await _titles(viewer, "the jurassic") == await _titles(viewer, "jurassic")
     assert "It" in " ".join(await _titles(viewer, "it", page_size=1000))
