@@ -103,8 +103,13 @@ def test_production_serves_no_schema_that_it_does_not_know(tmp_path: Path) -> No
     done = _run("serve", folder=tmp_path, **settings)
     assert done.returncode == 1
     assert "run `interview-server migrate` first" in done.stderr
-    assert _run("migrate", folder=tmp_path, **settings).stdout == "schema: empty -> 0006_from_0003\n"
-    assert _run("migrate", folder=tmp_path, **settings).stdout == "schema: 0006_from_0003 -> 0006_from_0003\n"
+    assert (
+        _run("migrate", folder=tmp_path, **settings).stdout == "schema: empty -> 0006_from_0003\n"
+    )
+    assert (
+        _run("migrate", folder=tmp_path, **settings).stdout
+        == "schema: 0006_from_0003 -> 0006_from_0003\n"
+    )
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

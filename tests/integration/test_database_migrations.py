@@ -16,11 +16,10 @@ import server.agent.models
 import server.auth.models
 import server.catalogue.models
 import server.catalogue.search_models
-import server.rentals.models  # noqa: F401  # the four imports fill Base.metadata
+import server.rentals.models  # noqa: F401  # the five imports fill Base.metadata
 from server.database import migrate
 from server.database.base import Base
 from server.database.engine import Database
-
 
 _EXPRESSIONS = tuple(
     f"idx_film_order_{field}"
