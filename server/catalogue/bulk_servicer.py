@@ -17,8 +17,6 @@ from server.catalogue.film_imports import FilmImports, ImportStopped
 from server.generated.interview.catalogue.v1 import film_bulk_pb2
 from server.rpc.call import Call
 
-REVISION_TRAILER = "x-interview-revision"
-
 
 class BulkMethods:
     """Answers the methods that move films in and out."""
@@ -63,7 +61,7 @@ class BulkMethods:
                 stopped.error.attached = (attached_import(stopped.film_import),)
                 raise stopped.error from None
         if done.revision:
-            call.trailers.append((REVISION_TRAILER, str(done.revision)))
+            call.tell_revision(done.revision)
         return film_bulk_pb2.ImportFilmsResponse(film_import=film_import_message(done.film_import))
 
     async def GetFilmImport(

@@ -90,7 +90,7 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueNames:
-    """Every name a question may mention, for recognising them in free text."""
+    """The names a question may mention, so many of each kind at most, to recognise in free text."""
 
     titles: tuple[Label, ...]
     actors: tuple[Label, ...]
@@ -131,7 +131,7 @@ class CatalogueRepository(Protocol):
         ...
 
     async def names(self) -> CatalogueNames:
-        """Return every title, actor, category and language."""
+        """Return titles and actors, so many of each at most, categories and languages."""
         ...
 
 
@@ -199,5 +199,5 @@ class Catalogue:
         return await self._repository.list_categories(page)
 
     async def names(self) -> CatalogueNames:
-        """Return every name that a question may mention."""
+        """Return the names that a question may mention."""
         return await self._repository.names()

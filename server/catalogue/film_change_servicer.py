@@ -1,6 +1,6 @@
 """The methods of CatalogueService that change films: map in, ask the domain, map out."""
 
-from typing import Final, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 from server.catalogue import film_change_requests as requests
@@ -12,8 +12,6 @@ from server.generated.interview.catalogue.v1 import film_changes_pb2 as changes
 from server.generated.interview.catalogue.v1 import resources_pb2
 from server.rpc.call import Call
 from server.rpc.idempotency import RequestIds, replayed
-
-REVISION_TRAILER: Final = "x-interview-revision"
 
 Request: TypeAlias = (
     changes.CreateFilmRequest
@@ -91,7 +89,7 @@ def _answer(
     else:
         answer = _message(outcome, name)
     if answer.revision and not only_check:
-        call.trailers.append((REVISION_TRAILER, str(answer.revision)))
+        call.tell_revision(answer.revision)
     return answer
 
 

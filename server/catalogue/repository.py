@@ -37,15 +37,31 @@ _FILM = FilmRow.__table__.c
 _MAX_NUMBER = 2**31 - 1
 """Row numbers are 32-bit integers; PostgreSQL refuses a greater parameter."""
 
+MAX_NAMES = 20_000
+"""Titles, and names of actors, that can be recognised in free text: the first of so many."""
+
 _NAMES = named(
     "names.list",
     union_all(
         select(
-            literal("title").label("kind"),
-            _FILM.film_id.label("number"),
-            _FILM.title.label("text"),
-        ).where(HERE),
-        select(literal("actor"), ActorRow.actor_id, ActorRow.first_name + " " + ActorRow.last_name),
+            select(
+                literal("title").label("kind"),
+                _FILM.film_id.label("number"),
+                _FILM.title.label("text"),
+            )
+            .where(HERE)
+            .order_by(_FILM.film_id)
+            .limit(MAX_NAMES)
+            .subquery("titles")
+        ),
+        select(
+            select(
+                literal("actor"), ActorRow.actor_id, ActorRow.first_name + " " + ActorRow.last_name
+            )
+            .order_by(ActorRow.actor_id)
+            .limit(MAX_NAMES)
+            .subquery("actors")
+        ),
         select(literal("category"), CategoryRow.category_id, CategoryRow.name),
         select(literal("language"), LanguageRow.language_id, func.rtrim(LanguageRow.name)),
     ),
@@ -103,7 +119,7 @@ class SqlCatalogue:
         return await self._taxonomy.list_categories(page, None, ())
 
     async def names(self) -> CatalogueNames:
-        """Return every title, actor, category and language."""
+        """Return titles and actors, MAX_NAMES of each at most, categories and languages."""
         found: dict[str, list[Label]] = {"title": [], "actor": [], "category": [], "language": []}
         rows: Sequence[Sequence[Any]] = await self._read.all(_NAMES)
         for kind, number, name in rows:

@@ -20,7 +20,6 @@ from server.rpc.idempotency import RequestIds, replayed
 
 M = TypeVar("M", resources_pb2.Category, resources_pb2.Actor)
 
-REVISION_TRAILER: Final = "x-interview-revision"
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for the time of what is to be created, which the domain sets."""
 
@@ -145,4 +144,4 @@ def _removed(call: Call, changed: Changed[T] | Replay) -> Empty:
 
 def _tell_revision(call: Call, revision: int | None) -> None:
     if revision is not None:
-        call.trailers.append((REVISION_TRAILER, str(revision)))
+        call.tell_revision(revision)

@@ -6,6 +6,7 @@ Context variables set by an inner step are gone when an outer step ends; this ob
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Final
 from urllib.parse import unquote
 
 import grpc
@@ -14,6 +15,8 @@ from server.core.audit import AuditRecord
 from server.core.errors import Unauthenticated
 from server.core.principal import Principal
 from server.rpc.stream_watch import OpenStream
+
+REVISION_TRAILER: Final = "x-interview-revision"
 
 
 @dataclass(slots=True)
@@ -39,6 +42,10 @@ class Call:
     stream: OpenStream | None = None
     trace: object | None = None
     trace_id: str = ""
+
+    def tell_revision(self, revision: int) -> None:
+        """Say in the trailers which revision of the catalogue the call has made, or found."""
+        self.trailers.append((REVISION_TRAILER, str(revision)))
 
     @property
     def principal(self) -> Principal:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -110,4 +111,5 @@ async def write_all(
                 raise DomainError(
                     "the client reads too slowly; resume when it can keep up",
                     reason="SLOW_CONSUMER",
+                    retry_delay=timedelta(seconds=1),
                 ) from None
