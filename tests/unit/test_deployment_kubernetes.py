@@ -44,8 +44,8 @@ WITHOUT_SCHEMA = {"monitoring.coreos.com/v1", "cert-manager.io/v1"}
 POSTGRES_CONNECTIONS = 100 - 3
 """PostgreSQL's default, without those that it keeps for superusers."""
 MIGRATING_CONNECTIONS = 2
-HEALTH = 1
-"""Connections of a process that only ask whether the database answers."""
+OTHERS = 6
+"""Connections of a process for its health, for news of changes and for snapshots."""
 SERVER = Key("Deployment", "interview-server")
 MIGRATION = Key("Job", "interview-migrate")
 SECRETS = {
@@ -276,7 +276,7 @@ def test_the_autoscaler_moves_the_deployment_within_the_databases_connections(
     assert scaler["minReplicas"] > 1
     surge = objects[SERVER]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
     chosen = {name: int(value) for name, value in settings(BASE).items() if value.isdigit()}
-    each = chosen["DATABASE_READ_CONNECTIONS"] + chosen["DATABASE_WRITE_CONNECTIONS"] + HEALTH
+    each = chosen["DATABASE_READ_CONNECTIONS"] + chosen["DATABASE_WRITE_CONNECTIONS"] + OTHERS
     pods = scaler["maxReplicas"] + surge
     assert pods * chosen["WORKERS"] * each + MIGRATING_CONNECTIONS <= POSTGRES_CONNECTIONS
 
