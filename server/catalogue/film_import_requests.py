@@ -35,6 +35,8 @@ _FILMS_AT_ONCE: Final = 25
 """After so many films are checked, some milliseconds, others get their turn."""
 _AHEAD: Final = 2
 """Frames that are read ahead of the work: more would only fill the memory."""
+_CONFIG_WAIT: Final = timedelta(seconds=10)
+"""Whoever opens a stream knows what it is for."""
 _END_SECONDS: Final = 0.05
 """Where a client is cut off its side looks ended for a moment, until the cut is noticed."""
 
@@ -160,7 +162,7 @@ class ImportFrames:
             ValidationFailed: it breaks rules.
             DomainError: PROTOCOL_VIOLATION, it has no config.
         """
-        frame = await self._next()
+        frame = await self._next(min(self._idle, _CONFIG_WAIT))
         if frame is None or frame.WhichOneof("frame") != "config":
             _violation("config", frame)
         sent = frame.config
@@ -181,19 +183,19 @@ class ImportFrames:
             ValidationFailed: a batch breaks rules; of films those that do are told one by one.
             DomainError: PROTOCOL_VIOLATION, a frame has no batch; DEADLINE_EXCEEDED, none came.
         """
-        while (frame := await self._next()) is not None:
+        while (frame := await self._next(self._idle)) is not None:
             if frame.WhichOneof("frame") != "batch":
                 _violation("batch", frame)
             yield await _sent_batch(frame.batch)
         await asyncio.sleep(_END_SECONDS)
 
-    async def _next(self) -> pb.ImportFilmsRequest | None:
+    async def _next(self, patience: timedelta) -> pb.ImportFilmsRequest | None:
         try:
-            async with asyncio.timeout(self._idle.total_seconds()):
+            async with asyncio.timeout(patience.total_seconds()):
                 item = await self._queue.get()
         except TimeoutError:
             raise DomainError(
-                f"nothing came for {self._idle.total_seconds():.0f} s; begin the stream again"
+                f"nothing came for {patience.total_seconds():.0f} s; begin the stream again"
                 " and go on with the batch that GetFilmImport tells",
                 reason="DEADLINE_EXCEEDED",
             ) from None

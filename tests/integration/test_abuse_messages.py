@@ -34,7 +34,7 @@ MALFORMED = {
     "groups 10,000 deep": b"\x0b" * 10_000 + b"\x0c" * 10_000,
     "groups in an unknown field": b"\xfb\x3f" * 200 + b"\xfc\x3f" * 200,
 }
-BUCKETS = ("read", "write", "login", "agent", "bulk")
+BUCKETS = ("read", "write", "login", "agent", "watch", "bulk")
 SOON = (b"grpc-timeout", b"5S")
 LOGOUT, WATCH = f"/{AUTH.full_name}/Logout", f"/{HEALTH.full_name}/Watch"
 TURNS = [sorted(METHODS.keys() - {LOGOUT, WATCH}), [LOGOUT]]
@@ -60,11 +60,11 @@ async def _credential(running: Running, email: str = VIEWER) -> Header:
 
 
 async def test_bytes_that_do_not_parse_are_an_invalid_argument_of_every_method(
-    embedded: Running,
+    unlimited: Running,
 ) -> None:
-    await embedded.app.agents_ready()
-    credential = await _credential(embedded, ADMIN)
-    async with raw_connection(embedded.target) as connection:
+    await unlimited.app.agents_ready()
+    credential = await _credential(unlimited, ADMIN)
+    async with raw_connection(unlimited.target) as connection:
         for path in METHODS:
             answers = {
                 name: await _answer(connection, path, raw, credential)

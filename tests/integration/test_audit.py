@@ -28,6 +28,8 @@ from server.generated.interview.agent.v1 import agent_service_pb2
 from server.generated.interview.auth.v1 import auth_service_pb2 as auth
 from server.generated.interview.auth.v1 import resources_pb2 as resources
 from server.generated.interview.auth.v1 import user_service_pb2 as users
+from server.generated.interview.catalogue.v1 import film_bulk_pb2, film_changes_pb2, taxonomy_pb2
+from server.generated.interview.catalogue.v1 import resources_pb2 as catalogue
 from server.rpc.policy import AuditLevel, policy_of
 from tests.support.caller import Caller
 from tests.support.running import ADMIN, PASSWORD, VIEWER, Running
@@ -92,9 +94,55 @@ async def _each_method(running: Running) -> AsyncIterator[tuple[str, str]]:
     for name in ("SuspendUser", "ReactivateUser", "DeleteUser", "UndeleteUser"):
         await getattr(admin, name)(getattr(users, f"{name}Request")(name=user.name))
         yield name, user.name
+    async for method, name in _each_change_of_the_catalogue(admin):
+        yield method, name
     await running.app.agents_ready()
     await admin.Ask(agent_service_pb2.AskRequest(question="Dinosaurs?"))
     yield "Ask", ""
+
+
+async def _each_change_of_the_catalogue(admin: Caller) -> AsyncIterator[tuple[str, str]]:
+    category = await admin.CreateCategory(
+        taxonomy_pb2.CreateCategoryRequest(category=catalogue.Category(display_name="Audited"))
+    )
+    yield "CreateCategory", category.name
+    actor = await admin.CreateActor(
+        taxonomy_pb2.CreateActorRequest(actor=catalogue.Actor(given_name="A", family_name="B"))
+    )
+    yield "CreateActor", actor.name
+    new = catalogue.Film(title="Audited", language="languages/1", categories=[category.name])
+    film = await admin.CreateFilm(film_changes_pb2.CreateFilmRequest(film=new))
+    yield "CreateFilm", film.name
+    film.title = "Audited again"
+    await admin.UpdateFilm(film_changes_pb2.UpdateFilmRequest(film=film))
+    yield "UpdateFilm", film.name
+    for method in ("DeleteFilm", "UndeleteFilm"):
+        request = getattr(film_changes_pb2, f"{method}Request")(name=film.name)
+        await getattr(admin, method)(request)
+        yield method, film.name
+    category.display_name, actor.given_name = "Other", "Other"
+    await admin.UpdateCategory(taxonomy_pb2.UpdateCategoryRequest(category=category))
+    yield "UpdateCategory", category.name
+    await admin.UpdateActor(taxonomy_pb2.UpdateActorRequest(actor=actor))
+    yield "UpdateActor", actor.name
+    forced = taxonomy_pb2.DeleteCategoryRequest(name=category.name, force=True)
+    await admin.DeleteCategory(forced)
+    yield "DeleteCategory", category.name
+    await admin.DeleteActor(taxonomy_pb2.DeleteActorRequest(name=actor.name))
+    yield "DeleteActor", actor.name
+    config = film_bulk_pb2.ImportFilmsConfig(
+        import_id=str(uuid4()),
+        mode=film_bulk_pb2.IMPORT_MODE_PER_BATCH,
+        conflict_policy=film_bulk_pb2.IMPORT_CONFLICT_POLICY_FAIL,
+    )
+    batch = film_bulk_pb2.ImportFilmsBatch(batch_number=1, films=[new])
+    batch.films[0].ClearField("categories")
+    frames = [
+        film_bulk_pb2.ImportFilmsRequest(config=config),
+        film_bulk_pb2.ImportFilmsRequest(batch=batch),
+    ]
+    answer = await admin.ImportFilms(frames)
+    yield "ImportFilms", answer.film_import.name
 
 
 async def test_each_change_has_its_record_of_who_did_it_to_whom(running: Running) -> None:

@@ -32,7 +32,8 @@ async def server(
     folder = tmp_path_factory.mktemp("rights")
     shutil.copy(sqlite_templates["sample"], folder / "test.db")
     url = f"sqlite+aiosqlite:///{folder / 'test.db'}"
-    limits: dict[str, Any] = {f"{bucket}_rate": 0 for bucket in ("read", "write", "agent", "bulk")}
+    buckets = ("read", "write", "agent", "watch", "bulk")
+    limits: dict[str, Any] = {f"{bucket}_rate": 0 for bucket in buckets}
     async with running_server(url, folder, **limits) as running:
         await running.app.agents_ready()
         for role in (NOBODY, *ROLES):

@@ -101,7 +101,9 @@ def test_each_error_is_counted_by_its_reason(told: Scrape, method: str, reason: 
 def test_what_was_shed_and_what_has_a_place(told: Scrape) -> None:
     shed, classes = "rpc_server_shed_total", "rpc_server_class_calls"
     assert told.value(shed) == told.value(shed, call_class="chat", reason="full") == 1
-    assert told.values_of(classes, "call_class") == {"login", "read", "write", "chat"}
+    assert told.values_of(classes, "call_class") == {
+        *("login", "read", "write", "chat", "watch", "bulk")
+    }
     assert told.values_of(classes, "state") == {"running", "waiting"}
     assert told.value(classes) == 0
 

@@ -28,6 +28,11 @@ def access_of(method: MethodDescriptor) -> options_pb2.AccessPolicy:
     return method.GetOptions().Extensions[options_pb2.access]
 
 
+def limits_of(method: MethodDescriptor) -> options_pb2.CallLimits:
+    """Return what the contract says about what a call of the method may cost."""
+    return method.GetOptions().Extensions[options_pb2.limits]
+
+
 def owner_request(method: MethodDescriptor, name: str) -> Message:
     """Return a request that asks for the resource with that name, and for nothing more."""
     request: Any = GetMessageClass(method.input_type)()
@@ -53,8 +58,11 @@ async def outcome(
     # On the wire every shape is a stream of messages each way.
     call: Any = channel.stream_stream(path_of(method))
     try:
-        async for _ in call(messages(), metadata=tuple(metadata), timeout=SECONDS):
-            pass
+        answers = call(messages(), metadata=tuple(metadata), timeout=SECONDS)
+        async for _ in answers:
+            if limits_of(method).bucket == "watch":  # it would go on until the deadline
+                answers.cancel()
+                return None
     except grpc.aio.AioRpcError as error:
         return told_by(error)
     return None

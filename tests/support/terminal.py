@@ -18,12 +18,13 @@ from tests.support.server_process import Account
 PROGRAM = Path(sys.executable).with_name("interview")
 SECONDS = 20.0
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[=>])")
-# Makes standard input the controlling terminal, from which Ctrl-C comes as a signal; whoever
-# started the tests in the background made them ignore it.
-_TAKE_TERMINAL = (
-    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    " signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+# Whoever started the tests in the background made them ignore Ctrl-C.
+_HEAR_CTRL_C = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " os.execv(sys.argv[1], sys.argv[1:])"
 )
+# Makes standard input the controlling terminal, from which Ctrl-C comes as a signal.
+_TAKE_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {_HEAR_CTRL_C}"
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
@@ -116,7 +117,7 @@ class Terminal:
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Run the program beside the test with standard input and output in pipes."""
         process = subprocess.Popen(
-            [PROGRAM, *arguments],
+            [sys.executable, "-c", _HEAR_CTRL_C, PROGRAM, *arguments],
             env=self.environment({}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
