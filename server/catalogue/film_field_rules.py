@@ -18,7 +18,6 @@ MAX_ACTORS: Final = 256
 MAX_RATE: Final = Decimal("99.99")
 MAX_COST: Final = Decimal("999.99")
 
-_MAX_NUMBER: Final = 2**31 - 1
 _NANOS_PER_CENT: Final = 10_000_000
 _CENTS_PER_UNIT: Final = 100
 _NOT_IN_A_LINE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -41,7 +40,7 @@ def _description(text: str) -> str:
 
 def _number(name: str, collection: str) -> int:
     number = number_of(name, collection)
-    if number is None or number > _MAX_NUMBER:
+    if number is None:
         raise ValueError(f"must be a name like {collection}/17")
     return number
 

@@ -199,9 +199,10 @@ def _values(draft: Draft, now: datetime, revision: int) -> dict[str, Any]:
 
 
 async def _known(write: WriteSession, collection: str, numbers: Collection[int]) -> Collection[int]:
-    if not numbers:
+    possible = sorted(number for number in numbers if number <= MAX_NUMBER)
+    if not possible:
         return ()
-    rows = await write.all(sql.KNOWN[collection], {"numbers": sorted(numbers)})
+    rows = await write.all(sql.KNOWN[collection], {"numbers": possible})
     return frozenset(row[0] for row in rows)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from google.api import field_behavior_pb2  # type: ignore[import-untyped]  # it has no types
 from google.protobuf.message import Message
 
 from server.core.idempotency import Repeatable, Replay
@@ -42,6 +43,8 @@ class RequestIds:
         for name in _NOT_COMPARED:
             if name in compared.DESCRIPTOR.fields_by_name:
                 compared.ClearField(name)
+        creates = call.method.rpartition("/")[2].startswith("Create")
+        _clear_what_is_not_looked_at(compared, creates=creates)
         content = compared.SerializeToString(deterministic=True)
         return Repeatable(
             call.principal.user_id,
@@ -50,6 +53,19 @@ class RequestIds:
             hmac.digest(self._key, content, sha256),
             answer,
         )
+
+
+def _clear_what_is_not_looked_at(request: Message, *, creates: bool) -> None:
+    """Clear fields of the resource in a request that the server sets by itself (AIP-203)."""
+    cleared = {field_behavior_pb2.OUTPUT_ONLY}
+    if creates:  # a name that is sent is not the one that it gets
+        cleared.add(field_behavior_pb2.IDENTIFIER)
+    for _, value in request.ListFields():
+        if isinstance(value, Message):
+            for field in value.DESCRIPTOR.fields:
+                options = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+                if cleared.intersection(options):
+                    value.ClearField(field.name)
 
 
 def replayed(call: Call, replay: Replay, kind: type[M]) -> M:

@@ -34,4 +34,4 @@ class AdmissionSettings(BaseSettings):
     watch_rate: Tokens = 20
     watch_burst: Tokens = 500
     bulk_rate: Tokens = 10
-    bulk_burst: Tokens = 100
+    bulk_burst: Tokens = 400

@@ -121,7 +121,6 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"language": "languages/0"}, ["language"]),
     ({"language": "languages/01"}, ["language"]),
     ({"language": "categories/1"}, ["language"]),
-    ({"language": "languages/2147483648"}, ["language"]),
     ({"language": "languages/99999999999"}, ["language"]),
     ({"language": "languages/1\n"}, ["language"]),
     ({"language": "languages/\u0661"}, ["language"]),
@@ -150,7 +149,6 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"categories": ["categories/1", "x", ""]}, ["categories[1]", "categories[2]"]),
     ({"categories": ["categories/1"] * 2}, ["categories"]),
     ({"categories": [f"categories/{n}" for n in range(1, 34)]}, ["categories"]),
-    ({"actors": ["actors/2147483648"]}, ["actors[0]"]),
     ({"actors": [f"actors/{n}" for n in range(1, 258)]}, ["actors"]),
 ]
 
@@ -206,9 +204,9 @@ async def test_all_that_is_missing_is_told_at_once(shared: Running, desk: FilmDe
     told = await refused(
         desk.create(
             language="languages/99",
-            original_language="languages/2147483647",
+            original_language="languages/2147483648",
             categories=["categories/1", "categories/999"],
-            actors=["actors/999999", "actors/1"],
+            actors=["actors/9999999999", "actors/1"],
         )
     )
     check_row(told, "REFERENCE_NOT_FOUND")

@@ -45,6 +45,14 @@ async def _kept(running: Running) -> tuple[Any, ...]:
     return (*found, await read.first(REVISION))
 
 
+async def test_what_is_not_looked_at_makes_no_other_request(desk: FilmDesk) -> None:
+    """AIP-155, AIP-203: fields that the server sets are no part of what was asked for."""
+    once = {"request_id": str(uuid4())}
+    first = await desk.create(once, title="READ BACK")
+    again = desk.create(once, title="READ BACK", name="films/3", revision=77)
+    assert await _answer(again) == (first, True)
+
+
 async def test_every_change_is_done_once(
     shared: Running, desk: FilmDesk, movable: MovableClock
 ) -> None:

@@ -105,7 +105,9 @@ class WatchCatalogueRequest(_message.Message):
     INCLUDE_PREVIOUS_FIELD_NUMBER: _builtins.int
     film_filter: _builtins.str
     """Condition on films, as in ListFilmsRequest.filter: changes come of films that meet it or
-    met it until the change. Empty: all films. Other kinds are not touched by it.
+    met it until the change. Empty: all films. Other kinds are not touched by it. That a category,
+    an actor or a language is called otherwise changes no film: whoever has a condition on labels
+    watches those kinds too, and begins anew with a snapshot when they change.
     """
     start_cursor: _builtins.str
     """cursor of the last message that arrived, or watch_cursor of an export: every change since

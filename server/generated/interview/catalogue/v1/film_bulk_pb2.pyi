@@ -288,8 +288,9 @@ class ImportFilmsBatch(_message.Message):
     """Number of the batch: 1, 2, 3 and so on. One that is stored already is passed over."""
     @_builtins.property
     def films(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Film]:
-        """The films: 1 to 500. One with a name gets this name, one without a name a new one. Fields
-        that only the server sets are not looked at.
+        """The films: 1 to 500, and no more than fit into a message, which is 1 MiB unless the operator
+        chose otherwise. One with a name gets this name, films/2000000000 at most, one without a
+        name a new one. Fields that only the server sets are not looked at.
         """
 
     def __init__(

@@ -63,7 +63,7 @@ class GetFilmRequest(_message.Message):
     """How much to answer. Unspecified: FILM_VIEW_FULL."""
     if_none_match: _builtins.str
     """An etag that the client has. When the film still has it, the answer carries only name
-    and etag.
+    and etag; its labels may be called otherwise by now.
     """
     def __init__(
         self,
@@ -101,15 +101,15 @@ class ListFilmsRequest(_message.Message):
     page_size must be the same as then. Empty: the first page.
     """
     filter: _builtins.str
-    """Condition that the films meet, in the syntax of AIP-160, at most 2 048 characters, for
-    example `rating = PG AND release_year >= 2005`. Strings compare with regard to case, a
-    `*` may stand at either end (`title = "Jurassic*"`); `contains(title, "park")` disregards
-    the case of A-Z. Empty: all films.
+    """Condition that the films meet, in the syntax of AIP-160 (docs/filters.md tells all of it), at
+    most 2 048 characters, for example `rating = PG AND release_year >= 2005`. Strings compare
+    with regard to case, a `*` may stand at either end (`title = "Jurassic*"`);
+    `contains(title, "park")` disregards the case of A-Z. Empty: all films.
     """
     order_by: _builtins.str
     """Up to 4 fields in the syntax of AIP-132, at most 256 characters, for example
-    `title, release_year desc`. Equal films follow by number, in the direction of the last
-    field. Empty: by number.
+    `title, release_year desc`. Films without a value come last, in descending order first.
+    Equal films follow by number, in the direction of the last field. Empty: by number.
     """
     show_deleted: _builtins.bool
     """True: answer deleted films too."""

@@ -168,8 +168,9 @@ class Film(_message.Message):
     revision: _builtins.int
     """Revision of the catalogue in which this state of the film was made: grows with every change."""
     etag: _builtins.str
-    """Strong entity tag of this state of the film, quoted. Sent back with a change, it makes
-    the change fail with ETAG_MISMATCH when somebody else was faster.
+    """Strong entity tag of this state of the film, quoted, which its labels are no part of. Sent
+    back with a change, it makes the change fail with ETAG_MISMATCH when somebody else was
+    faster.
     """
     @_builtins.property
     def rental_rate(self) -> _money_pb2.Money:
@@ -260,7 +261,10 @@ Global___Film: _TypeAlias = Film  # noqa: Y015
 
 @_typing.final
 class FilmLabels(_message.Message):
-    """The names behind a film's references, in the order of the references."""
+    """The names behind a film's references, in the order of the references. They are what the
+    references are called now: a category that is renamed changes no film, neither its revision nor
+    its etag.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

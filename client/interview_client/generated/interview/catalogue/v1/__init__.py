@@ -1213,8 +1213,9 @@ class Film(betterproto2.Message):
 
     etag: "str" = betterproto2.field(99, betterproto2.TYPE_STRING)
     """
-    Strong entity tag of this state of the film, quoted. Sent back with a change, it makes
-    the change fail with ETAG_MISMATCH when somebody else was faster.
+    Strong entity tag of this state of the film, quoted, which its labels are no part of. Sent
+    back with a change, it makes the change fail with ETAG_MISMATCH when somebody else was
+    faster.
     """
 
 
@@ -1299,7 +1300,9 @@ default_message_pool.register_message("interview.catalogue.v1", "FilmImport", Fi
 @dataclass(eq=False, repr=False)
 class FilmLabels(betterproto2.Message):
     """
-    The names behind a film's references, in the order of the references.
+    The names behind a film's references, in the order of the references. They are what the
+    references are called now: a category that is renamed changes no film, neither its revision nor
+    its etag.
     """
 
     language: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -1438,7 +1441,7 @@ class GetFilmRequest(betterproto2.Message):
     if_none_match: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     An etag that the client has. When the film still has it, the answer carries only name
-    and etag.
+    and etag; its labels may be called otherwise by now.
     """
 
 
@@ -1502,8 +1505,9 @@ class ImportFilmsBatch(betterproto2.Message):
 
     films: "list[Film]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    The films: 1 to 500. One with a name gets this name, one without a name a new one. Fields
-    that only the server sets are not looked at.
+    The films: 1 to 500, and no more than fit into a message, which is 1 MiB unless the operator
+    chose otherwise. One with a name gets this name, films/2000000000 at most, one without a
+    name a new one. Fields that only the server sets are not looked at.
     """
 
 
@@ -1819,17 +1823,17 @@ class ListFilmsRequest(betterproto2.Message):
 
     filter: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Condition that the films meet, in the syntax of AIP-160, at most 2 048 characters, for
-    example `rating = PG AND release_year >= 2005`. Strings compare with regard to case, a
-    `*` may stand at either end (`title = "Jurassic*"`); `contains(title, "park")` disregards
-    the case of A-Z. Empty: all films.
+    Condition that the films meet, in the syntax of AIP-160 (docs/filters.md tells all of it), at
+    most 2 048 characters, for example `rating = PG AND release_year >= 2005`. Strings compare
+    with regard to case, a `*` may stand at either end (`title = "Jurassic*"`);
+    `contains(title, "park")` disregards the case of A-Z. Empty: all films.
     """
 
     order_by: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     Up to 4 fields in the syntax of AIP-132, at most 256 characters, for example
-    `title, release_year desc`. Equal films follow by number, in the direction of the last
-    field. Empty: by number.
+    `title, release_year desc`. Films without a value come last, in descending order first.
+    Equal films follow by number, in the direction of the last field. Empty: by number.
     """
 
     show_deleted: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
@@ -2211,7 +2215,9 @@ class WatchCatalogueRequest(betterproto2.Message):
     film_filter: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     Condition on films, as in ListFilmsRequest.filter: changes come of films that meet it or
-    met it until the change. Empty: all films. Other kinds are not touched by it.
+    met it until the change. Empty: all films. Other kinds are not touched by it. That a category,
+    an actor or a language is called otherwise changes no film: whoever has a condition on labels
+    watches those kinds too, and begins anew with a snapshot when they change.
     """
 
     start_cursor: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
