@@ -34,8 +34,10 @@ Call = aio.StreamStreamCall[ImportFilmsRequest, ImportFilmsResponse]
 
 MOST_FILMS = 500
 """Most films that the server takes in one batch."""
-BATCH_BYTES = 1024 * 1024
-"""A batch that has so many ends before it is full; the server takes messages of 4 MiB."""
+BATCH_BYTES = 768 * 1024
+"""Largest message with a batch of more than one film; the server takes messages of 1 MiB."""
+ENVELOPE_BYTES = 16
+"""Most that a message has besides its films: its own head, and the batch's number."""
 UNCONFIRMED = 8
 """So many batches are kept in memory because the server may not have stored them yet."""
 
@@ -214,15 +216,26 @@ class _Importing:
 
 
 async def _batches(films: Films, size: int) -> AsyncGenerator[ImportFilmsBatch, None]:
-    number, batch, length = 1, list[Film](), 0
+    number, batch, length = 1, list[Film](), ENVELOPE_BYTES
     async for film in _each(films):
-        batch.append(film)
-        length += len(bytes(film))
-        if len(batch) == size or length >= BATCH_BYTES:
+        more = _bytes_in_batch(film)
+        if batch and length + more > BATCH_BYTES:
             yield ImportFilmsBatch(batch_number=number, films=batch)
-            number, batch, length = number + 1, [], 0
+            number, batch, length = number + 1, [], ENVELOPE_BYTES
+        batch.append(film)
+        length += more
+        if len(batch) == size:
+            yield ImportFilmsBatch(batch_number=number, films=batch)
+            number, batch, length = number + 1, [], ENVELOPE_BYTES
     if batch:
         yield ImportFilmsBatch(batch_number=number, films=batch)
+
+
+def _bytes_in_batch(film: Film) -> int:
+    """Return how many bytes the film adds to a message: itself, its field's tag and its length."""
+    length = len(bytes(film))
+    # A varint has seven bits of a number in each byte.
+    return 1 + max(1, -(-length.bit_length() // 7)) + length
 
 
 async def _each(films: Films) -> AsyncGenerator[Film, None]:

@@ -15,15 +15,23 @@ from interview_client import (
     TooManyStreams,
     Unavailable,
 )
-from interview_client.film_import import UNCONFIRMED
+from interview_client.film_import import (
+    BATCH_BYTES,
+    ENVELOPE_BYTES,
+    UNCONFIRMED,
+    _bytes_in_batch,
+)
 from interview_client.messages import (
     Film,
     FilmImportState,
     ImportConflictPolicy,
+    ImportFilmsBatch,
+    ImportFilmsRequest,
     ImportMode,
 )
 
 from server.generated.interview.catalogue.v1 import film_bulk_pb2
+from server.rpc.options import ServerOptions
 from tests.support.scripted_server import Context, Script, connected, fail
 
 FAIL = ImportConflictPolicy.FAIL
@@ -38,6 +46,7 @@ class Store:
         self.cut: tuple[Any, ...] = (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")
         self.batches: dict[int, list[str]] = {}
         self.received: list[int] = []
+        self.sizes: dict[int, int] = {}
         self.configs: list[Any] = []
         self.held = asyncio.Event()
         self.held.set()
@@ -76,6 +85,7 @@ class Store:
                 continue
             batch = request.batch
             self.received.append(batch.batch_number)
+            self.sizes[batch.batch_number] = request.ByteSize()
             await self.held.wait()
             if batch.batch_number in self.batches:
                 continue
@@ -241,13 +251,56 @@ async def test_a_source_that_fails_ends_the_import_with_its_own_error() -> None:
     assert len(store.configs) == 1
 
 
-async def test_a_batch_of_long_films_ends_before_it_is_full() -> None:
+@pytest.mark.parametrize(
+    ("description", "count", "batches"),
+    [
+        ("x" * 9_999, 500, 7),
+        ("é" * 10_000, 120, 4),
+        ("x" * 1_000, 3, 1),
+        ("x" * 100, 1_001, 3),
+        # One alone is larger than a batch may be: the server tells what it makes of it.
+        ("x" * (BATCH_BYTES + 1), 2, 2),
+    ],
+)
+async def test_a_message_is_no_larger_than_the_server_takes(
+    description: str, count: int, batches: int
+) -> None:
     store = Store()
-    long = (Film(title=str(n), description="x" * 10_000) for n in range(500))
+    long = (Film(title=str(n), description=description) for n in range(count))
     async with connected(store.script()) as client:
         await client.catalogue.import_films(long, mode=PER_BATCH, conflict_policy=FAIL)
-    assert len(store.batches) == 5
-    assert len(store.titles) == 500
+    assert len(store.batches) == batches
+    assert store.titles == [str(number) for number in range(count)]
+    assert ServerOptions().max_receive_message_bytes > BATCH_BYTES
+    for number, titles in store.batches.items():
+        assert store.sizes[number] <= BATCH_BYTES or len(titles) == 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 90, 116, 117, 118, 119, 120, 130, 16_360, 16_383, 17_000])
+async def test_a_message_is_as_large_as_was_counted(length: int) -> None:
+    """Also where the length of a film takes one more byte itself."""
+    film = Film(title="t", description="x" * length)
+    counted = ENVELOPE_BYTES + 3 * _bytes_in_batch(film)
+    for number in (1, 2**31 - 1):
+        batch = ImportFilmsBatch(batch_number=number, films=[film] * 3)
+        assert counted - ENVELOPE_BYTES < len(bytes(ImportFilmsRequest(batch=batch))) <= counted
+
+
+async def test_a_full_batch_does_not_wait_for_the_next_film() -> None:
+    store = Store()
+
+    async def stuck() -> AsyncIterator[Film]:
+        for film in films(10):
+            yield film
+        async with asyncio.timeout(5):
+            while not store.batches:
+                await asyncio.sleep(0.01)
+
+    async with connected(store.script()) as client:
+        await client.catalogue.import_films(
+            stuck(), mode=PER_BATCH, conflict_policy=FAIL, batch_size=10
+        )
+    assert len(store.titles) == 10
 
 
 async def test_patience_ends_and_tells_how_far_the_import_is() -> None:
