@@ -27,6 +27,19 @@ def filter_syntax(position: int, token: str, expected: str) -> DomainError:
     )
 
 
+def filter_keyword(position: int, token: str) -> DomainError:
+    """FILTER_SYNTAX: a keyword in lower or mixed case, which AIP-160 would take for a word."""
+    expected = f'{token.upper()} in capitals, or "{token}" in quotes to look for the word'
+    return _error(
+        "filter",
+        f"at position {position}: write {expected}",
+        "FILTER_SYNTAX",
+        position=str(position),
+        token=token,
+        expected=expected,
+    )
+
+
 def filter_unknown_field(name: str, position: int, fields: Fields) -> DomainError:
     """FILTER_UNKNOWN_FIELD: there is no such field, or lists cannot be filtered by it."""
     allowed = sorted(path for path, spec in fields.items() if spec.filterable)
@@ -124,7 +137,13 @@ def _allowed_values(spec: FieldSpec) -> Iterable[str]:
 
 
 def _closest(name: str, allowed: list[str]) -> str:
-    return next(iter(get_close_matches(name, allowed, n=1)), "")
+    """Return what was meant, as JSON (`releaseYear`) or in another case too, or nothing."""
+    plain = {_plain(path): path for path in allowed}
+    return next((plain[near] for near in get_close_matches(_plain(name), plain, n=1)), "")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _hint(guess: str) -> str:

@@ -3,7 +3,7 @@
 As in AIP-160, OR binds tighter than AND, and a space between two conditions is an AND that
 binds tighter than the written one, so `a b OR c AND d` is `(a AND (b OR c)) AND d`. A
 function's name stands directly before its parenthesis: `dinosaur (rating = PG)` is a word
-and a condition.
+and a condition. Keywords are upper case; in another case the reader refuses them.
 """
 
 from collections.abc import Iterable
@@ -42,7 +42,7 @@ _GRAMMAR = r"""
     _NOT.3: /NOT(?![^\s()"',:=<>!\\])/
     _MINUS.2: "-"
     OPERATOR: /<=|>=|!=|[=<>:]/
-    FUNCTION.2: /[A-Za-z_]+(?=\()/
+    FUNCTION.2: /(?!(?:and|or|not)\()[a-z_]+(?=\()/i
     STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/s
     TIMESTAMP: /[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+([Zz]|[+-][0-9:]+)/
     PLAIN: /(?!(?:AND|OR|NOT)(?![^\s()"',:=<>!\\]))[^\s()"',:=<>!\\]+/

@@ -7,6 +7,7 @@ from typing import cast, get_args
 from lark import Token, Tree
 
 from server.query.filter_errors import (
+    filter_keyword,
     filter_not_text,
     filter_syntax,
     filter_type_mismatch,
@@ -43,6 +44,7 @@ from server.query.filter_values import (
 _ORDERED = frozenset(
     {FieldKind.STRING, FieldKind.NUMBER, FieldKind.MONEY, FieldKind.TIMESTAMP, FieldKind.YEAR}
 )
+_KEYWORDS = frozenset({"AND", "OR", "NOT"})
 _Node = Tree[Token] | Token
 
 
@@ -189,6 +191,8 @@ def _listed(words: list[str]) -> str:
 def _text(token: Token) -> str:
     if token.type == "STRING":
         return quoted_text(token, _position(token))
+    if token.upper() in _KEYWORDS:
+        raise filter_keyword(_position(token), str(token))
     return word_text(token)
 
 

@@ -1,7 +1,8 @@
 """Filters (a part of AIP-160) and orders (AIP-132) of list calls, read and checked.
 
 What a filter can say:
-- `AND`, `OR`, `NOT`, `-`, parentheses; a space between two conditions is an AND.
+- `AND`, `OR`, `NOT`, `-`, parentheses; a space between two conditions is an AND. A bare `or`
+  is refused, because it would be looked for as a word; `"or"` is one.
 - `= != < <= > >=` on strings, numbers, money, timestamps and years; `=` and `!=` on enums
   (by full or short name), booleans and resource names. Strings compare by code point.
 - A string's `=` takes `*` at one or both ends: `title = "ACADEMY*"`; `\\*` is the character.

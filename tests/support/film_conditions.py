@@ -40,8 +40,9 @@ _STRING_FIELDS = ("title", "labels.language", "labels.original_language")
 _TEXT_FIELDS = (*_STRING_FIELDS, "labels.categories", "labels.actors")
 _SEARCHES = (
     *("dinosaur", "epic", "cafe", "robots fight", "of", "elan", "東京"),
-    *("penelope", "action", "nick epic"),
+    *("penelope", "action", "nick epic", "or", "Not", "and"),
 )
+_KEYWORDS = ("AND", "OR", "NOT")
 _ASCII_LOWER = {ord(upper): ord(upper) + 32 for upper in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
@@ -164,7 +165,8 @@ def _search(text: str) -> Condition:
 
 def _searches(text: str) -> SearchStrategy[Condition]:
     call = _search(text)
-    written = [f"search({quoted(text)})", quoted(text), *([text] if text.isalpha() else [])]
+    is_bare = text.isalpha() and text.upper() not in _KEYWORDS
+    written = [f"search({quoted(text)})", quoted(text), *([text] if is_bare else [])]
     return st.sampled_from([Condition(form, call.holds) for form in written])
 
 

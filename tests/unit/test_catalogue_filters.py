@@ -60,6 +60,8 @@ def test_a_blank_filter_is_none(blank: str) -> None:
         ("NOT (alpha OR beta)", Not(Or((A, B)))),
         ("-rating=PG", Not(PG)),
         ("alpha (beta)", And((A, B))),
+        ("alpha AND(beta OR(gamma))", And((A, Or((B, C))))),
+        ("NOT(alpha)", Not(A)),
     ],
 )
 def test_conditions_are_joined_as_in_aip_160(text: str, meaning: Filter) -> None:
@@ -285,6 +287,8 @@ def test_an_order_keeps_its_fields_in_turn() -> None:
     ("text", "field", "guess"),
     [
         ("titel desc", "titel", "title"),
+        ("releaseYear", "releaseYear", "release_year"),
+        ("TITLE", "TITLE", "title"),
         ("language", "language", ""),
         ("title,", "", ""),
         ("title down", "title down", None),
