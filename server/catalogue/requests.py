@@ -1,10 +1,11 @@
 """The rules that the catalogue's requests must meet, each request a command model."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from server.catalogue.mapping import number_of
+from server.generated.interview.catalogue.v1 import film_pb2, resources_pb2
 from server.query.requests import FilterText, ListFiltered, ListRows
 
 
@@ -19,8 +20,20 @@ def numbered(collection: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def known(kind: Any) -> AfterValidator:
+    """Return the rule of a choice among an enum's values, its unspecified one included."""
+
+    def check(value: int) -> int:
+        if value not in kind.values():
+            names = " or ".join(name for name, number in kind.items() if number)
+            raise ValueError(f"must be {names} (or unspecified)")
+        return value
+
+    return AfterValidator(check)
+
+
 FilmName = Annotated[str, numbered("films")]
-View = Annotated[int, Field(ge=0, le=2)]
+View = Annotated[int, known(resources_pb2.FilmView)]
 
 
 class GetFilm(BaseModel):
@@ -50,4 +63,4 @@ class SearchFilms(ListRows):
     query: Annotated[str, Field(min_length=1, max_length=512)]
     filter: FilterText
     view: View
-    ranking: Annotated[int, Field(ge=0, le=2)]
+    ranking: Annotated[int, known(film_pb2.SearchRanking)]

@@ -42,6 +42,17 @@ class Caller:
             detail.Unpack(bad)
         return caught.value.code(), info, [violation.field for violation in bad.field_violations]
 
+    async def violations(self, method: str, request: Any) -> dict[str, str]:
+        """Return what was refused, by field."""
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.call(method, request)
+        trailers = dict(caught.value.trailing_metadata() or ())
+        status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
+        bad = error_details_pb2.BadRequest()
+        for detail in status.details:
+            detail.Unpack(bad)
+        return {found.field: found.description for found in bad.field_violations}
+
     async def titles(self, **fields: Any) -> list[str]:
         """Return the titles of every page of a list."""
         found: list[str] = []
@@ -221,6 +232,36 @@ async def test_every_wrong_field_is_told_at_once(local: Caller) -> None:
     _, info, fields = await local.refusal("ListFilms", request)
     assert sorted(fields) == ["filter", "order_by", "page_size", "page_token", "skip"]
     assert info.metadata["violation_count"] == "5"
+
+
+@pytest.mark.parametrize("number", [3, -1])
+async def test_an_unknown_value_of_an_enum_is_answered_with_its_names(
+    local: Caller, number: Any
+) -> None:
+    view = "must be FILM_VIEW_BASIC or FILM_VIEW_FULL (or unspecified)"
+    ranking = "must be SEARCH_RANKING_TEXT or SEARCH_RANKING_TEXT_AND_MEANING (or unspecified)"
+    names = ["films/1"]
+    for method, request, expected in (
+        ("GetFilm", film_pb2.GetFilmRequest(name="films/1", view=number), {"view": view}),
+        ("BatchGetFilms", film_pb2.BatchGetFilmsRequest(names=names, view=number), {"view": view}),
+        ("ListFilms", film_pb2.ListFilmsRequest(view=number), {"view": view}),
+        (
+            "SearchFilms",
+            film_pb2.SearchFilmsRequest(query="x", view=number, ranking=number),
+            {"view": view, "ranking": ranking},
+        ),
+    ):
+        assert await local.violations(method, request) == expected
+
+
+async def test_a_keyword_in_lower_case_is_refused_where_it_stands(local: Caller) -> None:
+    request = film_pb2.ListFilmsRequest(filter='title = "Alien" or title = "Jaws"')
+    code, info, fields = await local.refusal("ListFilms", request)
+    assert (code, info.reason, fields) == (_C.INVALID_ARGUMENT, "FILTER_SYNTAX", ["filter"])
+    assert (info.metadata["position"], info.metadata["token"]) == ("16", "or")
+    assert await local.violations("ListFilms", request) == {
+        "filter": 'at position 16: write OR in capitals, or "or" in quotes to look for the word'
+    }
 
 
 async def test_skip_leaves_out_films_of_the_first_page(viewer: Caller) -> None:
