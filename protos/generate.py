@@ -29,6 +29,9 @@ SERVER = Path("server/generated")
 CLIENT = Path("client/interview_client/generated")
 OUTPUTS = (SERVER, CLIENT)
 
+DETAILS = "google/rpc/error_details.proto"
+"""What a google.rpc.Status inside our messages carries, which no import of ours tells."""
+
 _OWN_IMPORT = re.compile(r"^from interview\.", re.MULTILINE)
 
 
@@ -102,7 +105,8 @@ def _generate_client(out: Path, described: FileDescriptorSet) -> None:
     # The stubs that betterproto2 writes need grpclib; ours speak grpc.aio.
     option = "--python_betterproto2_opt=client_generation=none,server_generation=none"
     flags = [f"--python_betterproto2_out={out}", option]
-    _protoc(flags, [file.name for file in files])
+    # Without the details a status in a message could not be written as JSON.
+    _protoc(flags, [*(file.name for file in files), DETAILS])
     for file in files:
         if file.service:
             target = (out / file.name).with_name(f"{Path(file.name).stem}_stub.py")

@@ -1,5 +1,6 @@
 """Errors of the client: their class, and that nothing of the status is lost."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -24,9 +25,17 @@ from interview_client import (
     error_of_status,
 )
 from interview_client.errors import BY_CODE, BY_REASON
-from interview_client.messages import ErrorReason, Status
+from interview_client.messages import (
+    ChatResponse,
+    ErrorReason,
+    FilmImport,
+    FrameRejected,
+    ImportFailure,
+    Status,
+    TurnFailed,
+)
 
-from tests.support.scripted_server import Context, Script, connected, failing, status_of
+from tests.support.scripted_server import Context, Script, connected, failing, info, status_of
 
 
 async def _error(script: Script) -> InterviewError:
@@ -120,6 +129,49 @@ def test_a_status_inside_an_event_becomes_the_same_error() -> None:
     error = error_of_status(Status(code=14, message="the model is away"))
     assert type(error) is Unavailable
     assert error.message == "the model is away"
+
+
+DETAILS = [
+    name
+    for name, message in error_details_pb2.DESCRIPTOR.message_types_by_name.items()
+    if message.fields
+]
+
+
+@pytest.mark.parametrize("name", DETAILS)
+def test_a_status_in_a_message_is_written_as_json(name: str) -> None:
+    detail = getattr(error_details_pb2, name)()
+    packed = Status.parse(status_of(grpc.StatusCode.ABORTED, "no", detail).SerializeToString())
+    (written,) = json.loads(packed.to_json())["details"]
+    assert written["@type"] == f"type.googleapis.com/google.rpc.{name}"
+
+
+def test_what_failed_in_an_import_and_a_chat_is_written_as_json() -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(field="title", description="is empty")
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromTimedelta(timedelta(seconds=2))
+    sent = status_of(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "no title",
+        info("VALIDATION_FAILED", field="title"),
+        error_details_pb2.BadRequest(field_violations=[violation]),
+        retry,
+    )
+    status = Status.parse(sent.SerializeToString())
+    done = FilmImport(failures=[ImportFailure(batch_number=1, index=2, status=status)])
+    turn = ChatResponse(turn_failed=TurnFailed(status=status))
+    frame = ChatResponse(frame_rejected=FrameRejected(status=status))
+    for told in (
+        json.loads(done.to_json())["failures"][0]["status"],
+        done.to_dict()["failures"][0]["status"],
+        json.loads(turn.to_json())["turnFailed"]["status"],
+        json.loads(frame.to_json())["frameRejected"]["status"],
+    ):
+        assert (told["code"], told["message"]) == (3, "no title")
+        cause, fields, delay = told["details"]
+        assert (cause["reason"], cause["metadata"]) == ("VALIDATION_FAILED", {"field": "title"})
+        assert fields["fieldViolations"] == [{"field": "title", "description": "is empty"}]
+        assert delay["retryDelay"] == "2s"
 
 
 def test_the_tables_are_complete_and_name_real_reasons() -> None:
