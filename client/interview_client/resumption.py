@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from grpc import aio
 
-from .calls import RENEWABLE, CredentialSource, Metadata, bearer, pause_before
+from .calls import FIRST_PAUSE, RENEWABLE, CredentialSource, Metadata, bearer, pause_before
 from .errors import (
     DeadlineExceeded,
     InterviewError,
@@ -24,6 +24,8 @@ Sleep = Callable[[float], Awaitable[None]]
 PATIENCE = 300.0
 """How long, in seconds, a stream is opened again and again without getting on."""
 LONGEST_PAUSE = 10.0
+FULL_PATIENCE = 5.0
+"""How long, in seconds, a first stream waits for the place of one that has just ended."""
 
 _PASSING = frozenset({"TOO_MANY_STREAMS", "RATE_LIMITED", "TRANSACTION_CONFLICT"})
 """The server may still count the stream that was cut, or be busy with those of others."""
@@ -35,6 +37,8 @@ class Resumption:
     """Tells whether a stream that was cut is opened again, and waits before it is.
 
     A stream that has not brought anything yet is not: its error is raised, as that of any call.
+    But the server may still count one that this caller has just left, so TOO_MANY_STREAMS is
+    waited out for a moment.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Resumption:
         self._refused: str | None = None
         self._begun = False
         self._got_on = False
+        self._was_cut = False
         self._failures = 0
         self._since: float | None = None
 
@@ -77,16 +82,35 @@ class Resumption:
         if isinstance(error, Unauthenticated):
             self._renew(error)
             return
-        is_first = not (self._got_on or self._failures)
-        if not (self._begun and is_passing(error)) or (is_first and error.reason in _PASSING):
-            raise error
+        patience = self._patience_with(error)
         now = self._clock()
         self._since = now if self._since is None else self._since
-        if now - self._since > self._patience:
+        left = self._since + patience - now
+        if left < 0:
             raise error
         self._failures += 1
+        await self._sleep(self._pause_after(error, left))
+
+    def _patience_with(self, error: InterviewError) -> float:
+        """Return how long this error may go on; raise it where it is not waited for."""
+        if self._is_first and error.reason == "TOO_MANY_STREAMS":
+            return min(self._patience, FULL_PATIENCE)
+        if not (self._begun and is_passing(error)) or (self._is_first and error.reason in _PASSING):
+            raise error
+        self._was_cut = True
+        return self._patience
+
+    def _pause_after(self, error: InterviewError, left: float) -> float:
+        if self._is_first:
+            # A place that is about to be free is so long before the server's RetryInfo says.
+            return min(pause_before(self._failures, 1.0), max(left, FIRST_PAUSE))
         told = error.retry_delay.total_seconds() if error.retry_delay else 0.0
-        await self._sleep(max(told, pause_before(self._failures, LONGEST_PAUSE)))
+        return max(told, pause_before(self._failures, LONGEST_PAUSE))
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether no stream before this one was taken and cut."""
+        return not (self._got_on or self._was_cut)
 
     def _renew(self, error: Unauthenticated) -> None:
         """Have the token replaced, unless this one is new already."""

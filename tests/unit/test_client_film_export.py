@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -12,10 +14,14 @@ from interview_client import (
     InterviewError,
     InvalidArgument,
     PermissionDenied,
+    RateLimited,
     StreamEnded,
+    TooManyStreams,
     Unavailable,
 )
+from interview_client.calls import anonymous
 from interview_client.messages import FilmView
+from interview_client.resumption import Resumption
 
 from server.generated.interview.auth.v1 import auth_service_pb2
 from server.generated.interview.catalogue.v1 import film_bulk_pb2, resources_pb2
@@ -157,6 +163,40 @@ async def test_a_server_that_is_not_there_is_told_at_once() -> None:
     async with InterviewClient("127.0.0.1:1") as client:
         with pytest.raises(Unavailable):
             assert [film async for film in client.catalogue.export_films()]
+
+
+async def test_an_export_waits_for_the_place_of_one_that_was_left() -> None:
+    full = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+    shelf = Shelf((0, full), (0, full))
+    async with connected(Script(ExportFilms=shelf.export)) as client:
+        assert [film.name async for film in client.catalogue.export_films()] == ALL
+    assert len(shelf.cursors) == 3
+    shelf = Shelf(*[(0, full)] * 50)
+    async with connected(Script(ExportFilms=shelf.export)) as client:
+        with pytest.raises(TooManyStreams):
+            assert [film async for film in client.catalogue.export_films(patience=0.3)]
+    assert 1 < len(shelf.cursors) < 10
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_place_is_waited_for_some_five_seconds(begun: bool) -> None:
+    now, error = 0.0, TooManyStreams("", reason="TOO_MANY_STREAMS", retry_delay=timedelta(days=1))
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    resumption = Resumption(anonymous, sleep=sleep, clock=lambda: now)
+    if begun:
+        resumption.begin()
+    with suppress(TooManyStreams):
+        for _ in range(50):
+            await resumption.wait(error)
+    assert 4.9 < now < 5.3
+    with pytest.raises(TooManyStreams):
+        await resumption.wait(error)
+    with pytest.raises(RateLimited):
+        await resumption.wait(RateLimited("", reason="RATE_LIMITED"))
 
 
 async def test_patience_ends() -> None:

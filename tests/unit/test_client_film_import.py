@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
+from google.rpc import error_details_pb2
 from interview_client import (
     ImportProgress,
     InterviewClient,
@@ -324,19 +325,68 @@ async def test_who_may_not_import_is_told_so_once() -> None:
     assert len(store.configs) == 1
 
 
-async def test_who_imports_already_is_told_so_at_once() -> None:
-    store = Store(0)
-    store.cut = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+FULL = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+
+
+async def test_who_imports_already_is_told_so_after_a_moment() -> None:
+    store = Store(*[0] * 50)
+    store.cut = FULL
     async with connected(store.script()) as client:
         with pytest.raises(TooManyStreams):
-            await client.catalogue.import_films(films(10), mode=PER_BATCH, conflict_policy=FAIL)
-    assert len(store.configs) == 1
+            await client.catalogue.import_films(
+                films(10), mode=PER_BATCH, conflict_policy=FAIL, patience=0.3
+            )
+    assert 1 < len(store.configs) < 10
+
+
+@pytest.mark.parametrize("way", ["fails", "cancelled"])
+async def test_the_next_import_waits_until_the_server_has_seen_the_end_of_the_last(
+    way: str,
+) -> None:
+    """A caller may have one at a time; the server goes on for a moment when one is left."""
+    store, running = Store(), list[Context]()
+
+    async def one_at_a_time(requests: AsyncIterator[Any], context: Context) -> Message:
+        if running:
+            later = error_details_pb2.RetryInfo()
+            later.retry_delay.seconds = 60
+            await fail(context, *FULL, later)
+        running.append(context)
+        try:
+            return await store.take(requests, context)
+        finally:
+            asyncio.get_running_loop().call_later(0.5, running.clear)
+
+    async def endless() -> AsyncIterator[Film]:
+        for film in films(25):
+            yield film
+        while not running:
+            await asyncio.sleep(0.01)
+        if way == "fails":
+            raise LookupError("line 26")
+        await asyncio.sleep(30)
+
+    script = Script(ImportFilms=one_at_a_time, GetFilmImport=store.get)
+    async with connected(script) as client, asyncio.timeout(4):
+        left = asyncio.create_task(
+            client.catalogue.import_films(
+                endless(), mode=PER_BATCH, conflict_policy=FAIL, batch_size=10
+            )
+        )
+        while not store.batches:
+            await asyncio.sleep(0.01)
+        if way == "cancelled":
+            left.cancel()
+        await asyncio.wait([left])
+        store.batches.clear()
+        await client.catalogue.import_films(films(10), mode=PER_BATCH, conflict_policy=FAIL)
+    assert store.titles == [str(number) for number in range(10)]
+    assert script.count("ImportFilms") > 2
 
 
 async def test_a_server_that_still_counts_the_stream_that_was_cut_is_waited_for() -> None:
     store = Store(0, 0, 0)
-    full = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
-    ends = [(grpc.StatusCode.UNAVAILABLE,), full, full]
+    ends = [(grpc.StatusCode.UNAVAILABLE,), FULL, FULL]
 
     async def take(requests: AsyncIterator[Any], context: Context) -> Message:
         store.cut = ends.pop(0) if ends else ()

@@ -260,6 +260,14 @@ async def test_a_server_that_is_not_there_is_told_at_once() -> None:
             await told(client.catalogue.watch(), 1)
 
 
+async def test_a_watch_waits_for_the_place_of_one_that_was_left() -> None:
+    full = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+    streams = Streams([full], [full], [change(1)])
+    async with connected(streams.script) as client:
+        assert revisions(await told(client.catalogue.watch(), 1)) == [1]
+    assert len(streams.requests) == 3
+
+
 async def test_patience_ends() -> None:
     streams = Streams([change(1), CUT], *[[CUT]] * 50)
     async with connected(streams.script) as client:
