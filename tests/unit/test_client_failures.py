@@ -4,7 +4,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from interview_client import InterviewError, LoginThrottled, PermissionDenied, TokenRevoked
+from interview_client import (
+    InterviewError,
+    LoginThrottled,
+    PermissionDenied,
+    ResourceInUse,
+    TokenRevoked,
+)
 from interview_client.cli.connection import API_KEY, Connection
 from interview_client.cli.failures import NOT_SIGNED_IN, explained
 
@@ -30,6 +36,21 @@ DELAY = timedelta(seconds=11.2)
 )
 def test_advice_is_given_once(error: InterviewError, line: str) -> None:
     assert str(explained(error, "here:1")) == line
+
+
+@pytest.mark.parametrize(
+    ("child_type", "hint"),
+    [
+        ("InventoryItem", "; --force does it all the same"),
+        ("Film", "; --force does it all the same"),
+        # What is lent out stays, with force too.
+        ("Rental", ""),
+        ("", ""),
+    ],
+)
+def test_force_is_named_where_it_helps(child_type: str, hint: str) -> None:
+    error = ResourceInUse("no", reason="RESOURCE_IN_USE", metadata={"child_type": child_type})
+    assert str(explained(error, "here:1")) == f"no (RESOURCE_IN_USE){hint}"
 
 
 def test_who_calls_with_a_key_is_not_told_to_sign_in(

@@ -136,6 +136,12 @@ def _deleted(error: InterviewError) -> str:
     return f"run: interview films undelete {name}" if name.startswith("films/") else ""
 
 
+def _in_use(error: InterviewError) -> str:
+    # Copies go with their film, and films lose what they have; a film that is lent out stays.
+    forced = error.metadata.get("child_type") in {"InventoryItem", "Film"}
+    return "--force does it all the same" if forced else ""
+
+
 def _violations(error: InterviewError) -> str:
     # The message has the first one.
     rest = error.field_violations[1:]
@@ -149,7 +155,7 @@ _HINTS: Mapping[str, Hint] = {
     "VALIDATION_FAILED": _violations,
     "ETAG_MISMATCH": _others_set,
     "RESOURCE_DELETED": _deleted,
-    "RESOURCE_IN_USE": lambda _: "--force does it all the same",
+    "RESOURCE_IN_USE": _in_use,
     "RANKING_UNAVAILABLE": lambda _: "search without --meaning",
     "CURSOR_EXPIRED": lambda _: "begin with --snapshot",
     "CURSOR_INVALID": lambda _: "give --since as a watch or an export wrote it",
