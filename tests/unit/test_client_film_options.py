@@ -9,6 +9,7 @@ from interview_client import InterviewClient
 from interview_client.cli.failures import USAGE, Failure
 from interview_client.cli.film_lines import BadLine, Source
 from interview_client.cli.film_options import FilmOptions, film_of_json, read_film
+from interview_client.film_changes import SETTABLE
 from interview_client.film_import import ImportProgress
 from interview_client.messages import Film, FilmRating, Money, SpecialFeature
 
@@ -35,6 +36,25 @@ async def test_what_is_given_empty_is_cleared() -> None:
     assert film == Film()
 
 
+@pytest.mark.parametrize("text", ["deleted-scenes", "deleted_scenes", "DELETED_SCENES "])
+async def test_a_feature_is_written_with_either_dash(text: str) -> None:
+    film, _ = await onto(features=[text])
+    assert film.special_features == [SpecialFeature.DELETED_SCENES]
+
+
+async def test_every_field_that_an_option_sets_is_told() -> None:
+    """Else one could be cleared and set at once."""
+    texts = {"language": "1", "original_language": "2", "rating": "G", "rate": "1", "cost": "1"}
+    lists = {"categories": ["1"], "actors": ["1"], "features": ["trailers"]}
+    rest = {"title": "M", "description": "d", "year": 1, "length": 1, "days": 1, "streaming": True}
+    options: dict[str, Any] = {**texts, **lists, **rest}
+    _, fields = await onto(**options)
+    told = FilmOptions(**options).given
+    assert set(fields) == set(told) == set(SETTABLE)
+    assert FilmOptions(year=0).given == {"release_year": "--year"}
+    assert FilmOptions().is_empty
+
+
 @pytest.mark.parametrize(
     ("text", "units", "nanos"),
     [("2.99", 2, 990_000_000), ("2.9", 2, 900_000_000), ("12", 12, 0), ("0.05", 0, 50_000_000)],
@@ -57,7 +77,7 @@ async def test_ratings_and_features_are_words() -> None:
     assert film.special_features == [SpecialFeature.TRAILERS, SpecialFeature.DELETED_SCENES]
     with pytest.raises(typer.BadParameter, match="PG-13"):
         await onto(rating="X")
-    with pytest.raises(Failure, match="behind_the_scenes"):
+    with pytest.raises(Failure, match="deleted-scenes, behind-the-scenes"):
         await onto(features=["X"])
 
 

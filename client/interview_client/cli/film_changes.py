@@ -1,5 +1,6 @@
 """Commands that change films."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -112,7 +113,7 @@ def update(  # noqa: PLR0913, PLR0917  # the options of the command
         *(title, description, year, language, original_language, category, actor),
         *(rating, length, days, rate, cost, feature, streaming),
     )
-    cleared = _cleared(clear or [])
+    cleared = _cleared(clear or [], options.given)
     wanted, named = read_film(file) if file else (Film(), [])
     if options.is_empty and not (named or cleared):
         raise Failure("say what to set, as --title, --file or --clear", USAGE)
@@ -167,9 +168,11 @@ def undelete(
     Output(json=json).details(restored, FILM_DETAILS)
 
 
-def _cleared(names: list[str]) -> list[str]:
+def _cleared(names: list[str], given: Mapping[str, str]) -> list[str]:
     fields = [name.strip().replace("-", "_") for name in names]
     for field in fields:
         if field not in SETTABLE:
             raise Failure(f"--clear {field}: no such field; fields: {', '.join(SETTABLE)}", USAGE)
+        if field in given:
+            raise Failure(f"--clear {field} and {given[field]}: say one of them", USAGE)
     return fields

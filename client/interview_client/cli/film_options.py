@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,8 @@ from .references import actor_called, category_called, language_called
 
 LARGEST = 2**31 - 1
 """What the whole numbers of a film can hold."""
+
+FEATURES = [str(one.name).lower().replace("_", "-") for one in SpecialFeature if one]
 
 Title = Annotated[str | None, typer.Option("--title", help="1 to 255 characters.")]
 Description = Annotated[str | None, typer.Option("--description", help="What it is about.")]
@@ -51,9 +53,7 @@ Features = Annotated[
     list[str] | None,
     typer.Option(
         "--feature",
-        help="One of "
-        + ", ".join(str(one.name).lower().replace("_", "-") for one in SpecialFeature if one)
-        + "; may be given repeatedly.",
+        help="One of " + ", ".join(FEATURES) + "; may be given repeatedly.",
     ),
 ]
 Streaming = Annotated[
@@ -65,6 +65,23 @@ File = Annotated[
     typer.Option("--file", metavar="FILE", help="A film in JSON, - for standard input."),
 ]
 
+_OPTIONS = (
+    ("title", "title", "--title"),
+    ("description", "description", "--description"),
+    ("year", "release_year", "--year"),
+    ("language", "language", "--language"),
+    ("original_language", "original_language", "--original-language"),
+    ("categories", "categories", "--category"),
+    ("actors", "actors", "--actor"),
+    ("rating", "rating", "--rating"),
+    ("length", "length_minutes", "--length"),
+    ("days", "rental_duration_days", "--days"),
+    ("rate", "rental_rate", "--rate"),
+    ("cost", "replacement_cost", "--cost"),
+    ("features", "special_features", "--feature"),
+    ("streaming", "streaming_available", "--streaming"),
+)
+"""Attributes of FilmOptions, the fields of a film, and how the options are called."""
 _DOLLARS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,2})?")
 
 
@@ -124,7 +141,14 @@ class FilmOptions:
     @property
     def is_empty(self) -> bool:
         """Whether no option is given."""
-        return all(getattr(self, field.name) is None for field in fields(self))
+        return not self.given
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """The fields of a film that are given, and the option of each."""
+        return {
+            field: option for name, field, option in _OPTIONS if getattr(self, name) is not None
+        }
 
 
 def film_of_json(text: str) -> tuple[Film, list[str]]:
@@ -204,6 +228,7 @@ def _features(texts: Sequence[str] | None) -> list[SpecialFeature] | None:
         try:
             found.append(SpecialFeature[text.strip().upper().replace("-", "_")])
         except KeyError as error:
-            names = ", ".join(str(one.name).lower() for one in SpecialFeature if one)
-            raise Failure(f"there is no feature {text}; there are: {names}", USAGE) from error
+            raise Failure(
+                f"there is no feature {text}; there are: {', '.join(FEATURES)}", USAGE
+            ) from error
     return found

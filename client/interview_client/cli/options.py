@@ -47,6 +47,20 @@ Certificate = Annotated[
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, in PEM.")]
 Filter = Annotated[str, typer.Option("--filter", help='More conditions, as "length_minutes < 90".')]
 OrderBy = Annotated[str, typer.Option("--order-by", help='Fields, as "release_year desc, title".')]
+ChangeFilter = Annotated[
+    str, typer.Option("--filter", help='More conditions, as "change_type = DELETED".')
+]
+ChangeOrder = Annotated[str, typer.Option("--order-by", help='The oldest first, as "revision".')]
+CategoryFilter = Annotated[
+    str, typer.Option("--filter", help="Conditions, as 'display_name = \"Dra*\"'.")
+]
+CategoryOrder = Annotated[str, typer.Option("--order-by", help='Fields, as "display_name desc".')]
+ActorFilter = Annotated[
+    str, typer.Option("--filter", help="Conditions, as 'family_name = \"Gold*\"'.")
+]
+ActorOrder = Annotated[
+    str, typer.Option("--order-by", help='Fields, as "family_name, given_name".')
+]
 Deleted = Annotated[bool, typer.Option("--deleted", help="Deleted ones too.")]
 Etag = Annotated[str, typer.Option("--etag", help="Only if this is still its etag.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

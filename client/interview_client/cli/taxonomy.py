@@ -11,15 +11,17 @@ from .connection import Connection
 from .film_columns import ACTOR, CATEGORY
 from .lists import called, show_list
 from .options import (
+    ActorFilter,
+    ActorOrder,
     AllowMissing,
+    CategoryFilter,
+    CategoryOrder,
     Config,
     Etag,
     Everything,
-    Filter,
     Force,
     Json,
     Limit,
-    OrderBy,
     Target,
     Yes,
 )
@@ -41,8 +43,8 @@ ActorName = Annotated[
 @categories.callback()
 def list_categories(  # the options of the command
     context: typer.Context,
-    condition: Filter = "",
-    order_by: OrderBy = "",
+    condition: CategoryFilter = "",
+    order_by: CategoryOrder = "",
     target: Target = "",
     config: Config = None,
     json: Json = False,
@@ -119,8 +121,8 @@ def delete_category(  # the options of the command
 @actors.callback()
 def list_actors(  # the options of the command
     context: typer.Context,
-    condition: Filter = "",
-    order_by: OrderBy = "",
+    condition: ActorFilter = "",
+    order_by: ActorOrder = "",
     limit: Limit = 20,
     everything: Everything = False,
     target: Target = "",

@@ -1,6 +1,7 @@
 """Commands that follow the changes of the catalogue, and look at those that were."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -24,10 +25,12 @@ from .failures import USAGE, Failure, one_line
 from .films import films
 from .filters import all_of, quoted
 from .lists import show_list
-from .options import Config, Everything, Filter, Json, Limit, OrderBy, Target
+from .options import ChangeFilter, ChangeOrder, Config, Everything, Json, Limit, Target
 from .output import Column, Output, note, page_size
 
 KINDS = {str(kind.name).lower(): kind for kind in ResourceKind if kind}
+
+_FILM_NAME = re.compile(r"films/[1-9][0-9]*")
 
 Kinds = Annotated[
     list[str] | None,
@@ -75,8 +78,8 @@ _WIDTHS = (9, 20, 9, 16, 32, 32, 0)
 @films.command()
 def changes(  # the options of the command
     film: Annotated[str, typer.Argument(metavar="[FILM]", help="Only those of this one.")] = "",
-    condition: Filter = "",
-    order_by: OrderBy = "revision desc",
+    condition: ChangeFilter = "",
+    order_by: ChangeOrder = "revision desc",
     limit: Limit = 20,
     everything: Everything = False,
     target: Target = "",
@@ -84,7 +87,7 @@ def changes(  # the options of the command
     json: Json = False,
 ) -> None:
     """List changes of the catalogue, the newest first; they are kept for some days."""
-    one = f"resource_name = {quoted(resource_name('films', film))}" if film else ""
+    one = f"resource_name = {quoted(_film_named(film))}" if film else ""
     text, most = all_of([one], condition), None if everything else limit
     show_list(
         Connection(target, config),
@@ -217,6 +220,14 @@ def _name(resource: CatalogueResource | None) -> str:
         return ""
     named = resource.film or resource.category or resource.actor or resource.language
     return named.name if named else ""
+
+
+def _film_named(text: str) -> str:
+    name = resource_name("films", text)
+    # As a filter it would only find nothing.
+    if not _FILM_NAME.fullmatch(name):
+        raise Failure(f"FILM must be a name like films/17, not {text}", USAGE)
+    return name
 
 
 def _kind(text: str) -> ResourceKind:
