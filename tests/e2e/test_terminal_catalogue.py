@@ -1,6 +1,7 @@
 """`interview films create` and the like: changing, moving and following the catalogue."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from interview_client.cli.app import app
+from typer.main import get_command
 
 from tests.support.server_process import ServerProcess
 from tests.support.terminal import CTRL_C, Result, Terminal
@@ -135,6 +138,13 @@ def test_at_a_terminal_a_deletion_is_asked_about(editor: Terminal, film: dict[st
         (("create", "--title", "", *ENGLISH, "--year", "3000"), 1, "release_year"),
         (("create", "--title", "M", *ENGLISH, "--category", "9999"), 1, "REFERENCE_NOT_FOUND"),
         (("update", "1", "--clear", "name"), 2, "release_year"),
+        (
+            ("update", "1", "--clear", "release-year", "--year", "2000"),
+            2,
+            "release_year and --year",
+        ),
+        (("changes", "abc"), 2, "must be a name like films/17"),
+        (("changes", "actors/1"), 2, "must be a name like films/17"),
     ],
 )
 def test_what_is_wrong_is_told(
@@ -218,6 +228,14 @@ def test_a_bad_line_is_told_by_its_number(editor: Terminal, tmp_path: Path) -> N
     assert "state: failed" in failed.stdout
     assert "Mudlark III" not in editor.run("films", "list", "--all").stdout
 
+    whole = editor.run("films", "import", str(file), "--json")
+    assert whole.returncode == 1
+    (failure,) = json.loads(whole.stdout)["failures"]
+    cause, *details = failure["status"]["details"]
+    assert (failure["index"], cause["reason"]) == (1, "VALIDATION_FAILED")
+    assert "must be set" in json.dumps(details)
+    assert "line 3: title: must be set (VALIDATION_FAILED)" in whole.stderr
+
     rest = editor.run("films", "import", str(file), "--mode", "best-effort", "--validate-only")
     assert rest.returncode == 1
     assert "created: 1\n" in rest.stdout
@@ -247,6 +265,35 @@ def test_an_import_that_failed_goes_on_with_the_mended_file(
     for name, *_ in rows:
         assert editor.run("films", "delete", name).returncode == 0
     assert [title for _, title, *_ in rows] == [f"Mudlark {n}" for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["films list", "films list --year 1993", "films changes", "films changes 17", "actors"],
+)
+@pytest.mark.parametrize(("condition", "place"), [("foo = 1", 0), ("(foo = 1)", 1)])
+def test_a_mistake_in_a_filter_is_told_by_its_place(
+    editor: Terminal, command: str, condition: str, place: int
+) -> None:
+    line = error(editor.run(*command.split(), "--filter", condition))
+    assert f"at position {place}:" in line
+
+
+@pytest.mark.parametrize("command", ["films list", "films changes", "categories", "actors"])
+def test_the_examples_of_the_help_are_taken(editor: Terminal, command: str) -> None:
+    found: Any = get_command(app)
+    for word in command.split():
+        found = found.commands[word]
+    examples = [
+        (name, re.search(r"""\bas (["'])(.*)\1\.$""", option.help))
+        for option in found.params
+        for name in {"--filter", "--order-by"} & set(option.opts)
+    ]
+    assert len(examples) == 2
+    for name, example in examples:
+        assert example is not None
+        done = editor.run(*command.split(), name, example[2])
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_watch_tells_changes_until_ctrl_c(editor: Terminal, film: dict[str, Any]) -> None:

@@ -41,6 +41,10 @@ def rating(text: str) -> str:
 
 
 def all_of(conditions: Iterable[str], condition: str = "") -> str:
-    """Return a filter that all hold of, a condition written by hand among them."""
-    by_hand = f"({condition})" if condition.strip() else ""
-    return " AND ".join(part for part in (*conditions, by_hand) if part)
+    """Return a filter that all hold of, a condition written by hand among them.
+
+    That one is the first and without parentheses, so that the server tells its mistakes by their
+    place in it. AND binds less than all that it may have (AIP-160).
+    """
+    by_hand = condition if condition.strip() else ""
+    return " AND ".join(part for part in (by_hand, *conditions) if part)
