@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from server.catalogue.film_rules import RENTAL_DURATION_DAYS, RENTAL_RATE, REPLACEMENT_COST
 from server.catalogue.mapping import FEATURES, RATINGS, number_of
+from server.generated.interview.catalogue.v1 import resources_pb2
 
 MAX_TITLE: Final = 255
 MAX_DESCRIPTION: Final = 10_000
@@ -88,13 +89,13 @@ def _rating(value: int) -> str | None:
     if not value:
         return None
     if value not in _RATINGS:
-        raise ValueError("must be one of the ratings of FilmRating")
+        raise ValueError(f"must be one of {_RATING_NAMES} (or unspecified)")
     return _RATINGS[value]
 
 
 def _feature(value: int) -> str:
     if value not in _FEATURES:
-        raise ValueError("must be one of the features of SpecialFeature")
+        raise ValueError(f"must be one of {_FEATURE_NAMES}")
     return _FEATURES[value]
 
 
@@ -106,6 +107,8 @@ def _without_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 _RATINGS: Final[dict[int, str]] = {number: text for text, number in RATINGS.items()}
 _FEATURES: Final[dict[int, str]] = {number: text for text, number in FEATURES.items()}
+_RATING_NAMES: Final = ", ".join(map(resources_pb2.FilmRating.Name, RATINGS.values()))
+_FEATURE_NAMES: Final = ", ".join(map(resources_pb2.SpecialFeature.Name, FEATURES.values()))
 _Unique = AfterValidator(_without_repeats)
 
 

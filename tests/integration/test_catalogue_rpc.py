@@ -9,11 +9,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from server.generated.interview.catalogue.v1 import (
     catalogue_service_pb2_grpc,
+    film_changes_pb2,
     film_pb2,
     resources_pb2,
     taxonomy_pb2,
 )
-from tests.support.running import Running
+from tests.support.running import ADMIN, Running
 
 FULL = resources_pb2.FILM_VIEW_FULL
 BASIC = resources_pb2.FILM_VIEW_BASIC
@@ -252,6 +253,25 @@ async def test_an_unknown_value_of_an_enum_is_answered_with_its_names(
         ),
     ):
         assert await local.violations(method, request) == expected
+
+
+async def test_an_unknown_rating_or_feature_is_answered_with_those_that_are(
+    embedded: Running,
+) -> None:
+    admin = Caller(embedded, await embedded.sign_in(ADMIN))
+    features: Any = [0, 9]
+    rating: Any = 9
+    film = resources_pb2.Film(title="x", rating=rating, special_features=features)
+    refused = await admin.violations("CreateFilm", film_changes_pb2.CreateFilmRequest(film=film))
+    known = (
+        "must be one of SPECIAL_FEATURE_TRAILERS, SPECIAL_FEATURE_COMMENTARIES,"
+        " SPECIAL_FEATURE_DELETED_SCENES, SPECIAL_FEATURE_BEHIND_THE_SCENES"
+    )
+    assert refused["film.special_features[0]"] == refused["film.special_features[1]"] == known
+    assert refused["film.rating"] == (
+        "must be one of FILM_RATING_G, FILM_RATING_PG, FILM_RATING_PG_13, FILM_RATING_R,"
+        " FILM_RATING_NC_17 (or unspecified)"
+    )
 
 
 async def test_a_keyword_in_lower_case_is_refused_where_it_stands(local: Caller) -> None:
