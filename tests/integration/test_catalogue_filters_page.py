@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -44,7 +45,7 @@ class _Lister:
         self._stub = catalogue_service_pb2_grpc.CatalogueServiceStub(running.channel)
         self._metadata = metadata
 
-    async def answer(self, **fields: str) -> film_pb2.ListFilmsResponse:
+    async def answer(self, **fields: Any) -> film_pb2.ListFilmsResponse:
         request = film_pb2.ListFilmsRequest(page_size=1, return_total_size=True, **fields)
         found: film_pb2.ListFilmsResponse = await self._stub.ListFilms(
             request, metadata=self._metadata, timeout=10
@@ -100,7 +101,7 @@ async def test_mistakes_are_answered_as_the_page_says(lister: _Lister, parameter
 
 
 def test_fields_stand_on_the_page_as_in_the_contract() -> None:
-    told = {}
+    told: dict[str, tuple[str, bool]] = {}
     for kind, sortable, others, _ in _rows("kind"):
         told |= dict.fromkeys(_CODE.findall(sortable), (kind, True))
         told |= dict.fromkeys(_CODE.findall(others), (kind, False))
