@@ -33,7 +33,7 @@ class ChangeList:
         Raises:
             DomainError: FILTER_* or ORDER_BY_INVALID, with the position and what is allowed.
         """
-        condition = parse_filter(where, self._fields, self._clock())
+        condition = parse_filter(where, self._fields, page.time or self._clock())
         order = parse_order_by(order_by, self._fields)
         return await self._source.page(
             page,

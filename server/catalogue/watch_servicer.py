@@ -7,7 +7,6 @@ from server.catalogue.change_list import ChangeList
 from server.catalogue.change_mapping import WatchMessages, fill_change
 from server.catalogue.watch import Watch, WatchParts
 from server.catalogue.watch_requests import ListChanges, wanted
-from server.core.paging import PageRequest
 from server.generated.interview.catalogue.v1 import change_pb2
 from server.query.filters import Fields
 from server.query.requests import arguments_of
@@ -54,12 +53,16 @@ class WatchMethods:
                 "order_by": request.order_by,
             },
         )
-        after = self._page_tokens.open(call.method, arguments, command.page_token)
+        page = self._page_tokens.page(
+            call.method, arguments, command.page_token, size=command.page_size
+        )
         found = await self._changes.list_changes(
-            PageRequest(command.page_size, after), where=command.filter, order_by=command.order_by
+            page, where=command.filter, order_by=command.order_by
         )
         response = change_pb2.ListChangesResponse(
-            next_page_token=self._page_tokens.seal(call.method, arguments, found.next_after)
+            next_page_token=self._page_tokens.seal(
+                call.method, arguments, found.next_after, page.time
+            )
         )
         for change in found.rows:
             fill_change(response.changes.add(), change, previous=request.include_previous)
