@@ -184,7 +184,8 @@ class FilmSearch:
         sought, by_text = await self._ranked(query, sought, where)
         numbers = [number for number, _ in near]
         titles = await self._repository.titles(numbers, where) if numbers else {}
-        fused = _fused(by_text, [number for number in numbers if number in titles], titles)
+        near_films = [number for number in numbers if number in titles]
+        fused = _fused(_as_title(query), by_text, near_films, titles)
         rest = [each for each in fused if page.after is None or _place(each) > page.after]
         cut = cut_page(rest[: page.size + 1], page, _place)
         films = await self._repository.films([each.film_id for each in cut.rows])
@@ -247,14 +248,20 @@ def _unavailable() -> DomainError:
 
 
 def _fused(
-    by_text: Sequence[Ranked], by_meaning: Sequence[int], titles: Mapping[int, str]
+    title: str, by_text: Sequence[Ranked], by_meaning: Sequence[int], titles: Mapping[int, str]
 ) -> list[Ranked]:
-    """Return the films of both rankings by the sum of 1 / (60 + rank), as a share of the most."""
+    """Return the films of both rankings by the sum of 1 / (60 + rank), as a share of the most.
+
+    A film of exactly this title has the most: who names a film means it.
+    """
     names = {each.film_id: each.title for each in by_text} | dict(titles)
     sums: dict[int, float] = {}
     for ranks in ([each.film_id for each in by_text], by_meaning):
         for rank, number in enumerate(ranks, start=1):
             sums[number] = sums.get(number, 0.0) + 1 / (_K + rank)
+    for number in sums:
+        if names[number].translate(_LOWER) == title:
+            sums[number] = _MOST
     fused = [Ranked(number, names[number], total / _MOST) for number, total in sums.items()]
     return sorted(fused, key=_place)
 
