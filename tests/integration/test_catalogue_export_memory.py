@@ -15,7 +15,7 @@ from tests.support.film_desk import film
 from tests.support.running import Running, running_server
 
 WARM = 1_000
-FILMS = amount(5_000, 100_000)
+FILMS = amount(3_000, 100_000)
 BATCH = 250
 MOST_BYTES = 32 * 1024 * 1024
 """What server and client together may take beyond what they took for WARM films: some batches."""

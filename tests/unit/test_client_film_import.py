@@ -360,8 +360,9 @@ async def test_the_next_import_waits_until_the_server_has_seen_the_end_of_the_la
     async def endless() -> AsyncIterator[Film]:
         for film in films(25):
             yield film
-        while not running:
+        while not store.batches:
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # until the test has seen it too
         if way == "fails":
             raise LookupError("line 26")
         await asyncio.sleep(30)

@@ -33,7 +33,7 @@ FILM = replace(
 
 
 @settings(
-    deadline=None, max_examples=amount(300, 5_000), suppress_health_check=[HealthCheck.too_slow]
+    deadline=None, max_examples=amount(150, 5_000), suppress_health_check=[HealthCheck.too_slow]
 )
 @given(condition=conditions)
 def test_films_are_those_that_the_filter_means(condition: Condition) -> None:
